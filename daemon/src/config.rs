@@ -1,0 +1,1 @@
+//! What the daemon is configured with: flags, environment, file, defaults.

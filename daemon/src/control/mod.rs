@@ -1,0 +1,1 @@
+//! Control: signals in, commands to the other threads.

@@ -1,0 +1,1 @@
+//! The one place that sees every part: it makes the queues, starts the threads and joins them.

@@ -1,0 +1,16 @@
+//! hongbaod's parts. `main` only parses the command line; `launch` is the one place that sees all of them.
+
+pub mod cells;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod exit;
+pub mod feeder;
+pub mod issued;
+pub mod launch;
+pub mod ledger;
+pub mod limits;
+pub mod messages;
+pub mod metrics;
+pub mod seed;
+pub mod set;

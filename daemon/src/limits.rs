@@ -1,0 +1,23 @@
+//! Every bound of the daemon in one place, with the asserts that relate them.
+
+/// Earlier wins shown after a welcome, at most: the latest ones. With the usual cap of 3 it is all of them; the bound is for
+/// campaigns that lift the cap.
+pub const EARLIER_WINS_SHOWN_MAX: u32 = 16;
+
+/// Requests to the ledger that a SET may have queued; a shake or login beyond it is answered "overloaded".
+pub const LEDGER_REQUESTS_PER_SET: usize = 4096;
+
+/// Verdicts on their way to one SET: room for the answer to every queued request, and for one login's earlier wins.
+/// The ledger takes a request only where the answer has room, so a full queue delays and never loses.
+pub const LEDGER_VERDICTS_PER_SET: usize = LEDGER_REQUESTS_PER_SET + EARLIER_WINS_SHOWN_MAX as usize + 1;
+
+/// Commands from control to one thread.
+pub const COMMANDS_PER_THREAD: usize = 16;
+
+/// Envelopes a SET may hold ready, by the issue rate: 50 ms worth of the whole machine's rate, so that one busy SET can take it
+/// all, and never fewer than 16.
+pub fn stock_capacity(issue_rate_per_second: u64) -> usize {
+    (issue_rate_per_second / 20).clamp(16, 16_384) as usize
+}
+
+const _: () = assert!(EARLIER_WINS_SHOWN_MAX <= u8::MAX as u32, "the welcome counts them in a byte");

@@ -1,0 +1,3 @@
+//! hongbaod: see `hongbaod --help`.
+
+fn main() {}

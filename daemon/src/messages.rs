@@ -1,0 +1,136 @@
+//! What travels between the threads, and the ends of the queues that carry it. Every queue is an `rtrb` ring: one producer, one
+//! consumer, no lock. `launch` makes them; the threads know nothing else of each other.
+
+use std::sync::Arc;
+
+use hongbao_protocol::{Envelope, UserId};
+use hongbao_uring::{Doorbell, Token};
+use rtrb::{Consumer, Producer};
+
+use crate::cells::SetCells;
+
+/// A SET's question to the ledger. `caller` is the connection that asked, in that SET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// May this user have this envelope?
+    Claim {
+        /// Connection that shook.
+        caller: Token,
+        /// The shake's number.
+        sequence: u32,
+        /// Who shook.
+        user: UserId,
+        /// What the SET took from its stock.
+        envelope: Envelope,
+    },
+    /// What has this user won so far?
+    Login {
+        /// Connection that said hello.
+        caller: Token,
+        /// Who logs in.
+        user: UserId,
+    },
+}
+
+/// The ledger's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The envelope is the user's, and that is on the disk.
+    Won {
+        /// As in the claim.
+        caller: Token,
+        /// As in the claim.
+        sequence: u32,
+        /// As in the claim.
+        envelope: Envelope,
+        /// Envelopes the user has won, this one included.
+        wins: u32,
+    },
+    /// Not granted: the envelope goes back to the stock.
+    Refused {
+        /// As in the claim.
+        caller: Token,
+        /// As in the claim.
+        sequence: u32,
+        /// As in the claim.
+        envelope: Envelope,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Answers a login. `shown` verdicts `Earlier` follow at once, the oldest first.
+    Account {
+        /// As in the login.
+        caller: Token,
+        /// Envelopes the user has won in all.
+        wins: u32,
+        /// How many of them follow, at most [`EARLIER_WINS_SHOWN_MAX`](crate::limits::EARLIER_WINS_SHOWN_MAX).
+        shown: u32,
+    },
+    /// One earlier win. Only durable ones are told.
+    Earlier {
+        /// As in the login.
+        caller: Token,
+        /// What was won.
+        envelope: Envelope,
+    },
+}
+
+/// Why a claim was not granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user has as many envelopes as one user may have.
+    UserLimit,
+    /// The user has as many of this sponsor as one user may have.
+    SponsorLimit,
+    /// The envelope was issued before. It must not go back to the stock: the SET drops it, and the ledger has counted it.
+    AlreadyIssued,
+    /// The journal cannot take more now (disk full, or the daemon is stopping).
+    Halted,
+}
+
+/// What control tells a SET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCommand {
+    /// Stop accepting, finish what is in flight, send everyone away, give the stock back, end the thread.
+    Stop,
+}
+
+/// A SET's ends.
+pub struct SetEnds {
+    /// Envelopes to give away, from the feeder.
+    pub stock: Consumer<Envelope>,
+    /// Envelopes not used, to the feeder.
+    pub returns: Producer<Envelope>,
+    /// To the ledger.
+    pub requests: Producer<Request>,
+    /// From the ledger.
+    pub verdicts: Consumer<Verdict>,
+    /// From control.
+    pub commands: Consumer<SetCommand>,
+    /// Rung by the ledger and control after a push.
+    pub doorbell: Arc<Doorbell>,
+    /// To be rung after a push to `requests`.
+    pub ledger_doorbell: Arc<Doorbell>,
+    /// What the SET counts.
+    pub cells: Arc<SetCells>,
+}
+
+/// The feeder's ends to one SET.
+pub struct FeederSetEnds {
+    /// Envelopes to give away.
+    pub stock: Producer<Envelope>,
+    /// Envelopes not used.
+    pub returns: Consumer<Envelope>,
+    /// For the demand: shakes so far.
+    pub cells: Arc<SetCells>,
+}
+
+/// The ledger's ends to one SET.
+pub struct LedgerSetEnds {
+    /// Claims and logins. When this is empty and abandoned, the SET has ended.
+    pub requests: Consumer<Request>,
+    /// Answers.
+    pub verdicts: Producer<Verdict>,
+    /// To be rung after a push to `verdicts`.
+    pub doorbell: Arc<Doorbell>,
+}

@@ -1,0 +1,1 @@
+//! The metrics: the catalogue, the collection of the cells, and the scrape endpoint.

@@ -1,0 +1,1 @@
+//! Seed files on disk: generating, verifying and showing them.

@@ -1,0 +1,15 @@
+//! hongbao's io_uring layer, and the only `unsafe` code of the workspace.
+//!
+//! A [`Ring`] carries the connections of one thread; a [`DiskRing`] carries the journal. The code above them speaks to the
+//! traits [`Network`] and [`Disk`], so that tests put [`simulated`] ones in their place.
+
+pub mod doorbell;
+pub mod driver;
+pub mod token;
+pub mod wait;
+
+pub use doorbell::Doorbell;
+pub use driver::{Completion, Event, Network, NetworkCounters, Outbox, OutboxFull, Receive, Received, Sent, Socket};
+pub use nix::errno::Errno;
+pub use token::{Generation, Token};
+pub use wait::{Pace, Wait};

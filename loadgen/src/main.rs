@@ -1,0 +1,3 @@
+//! hongbao-loadgen: see `hongbao-loadgen --help`.
+
+fn main() {}
