@@ -3,13 +3,18 @@
 //! A [`Ring`] carries the connections of one thread; a [`DiskRing`] carries the journal. The code above them speaks to the
 //! traits [`Network`] and [`Disk`], so that tests put [`simulated`] ones in their place.
 
+mod core;
 pub mod doorbell;
 pub mod driver;
+mod operation;
 pub mod token;
+pub mod unavailable;
 pub mod wait;
 
+pub use core::Features;
 pub use doorbell::Doorbell;
 pub use driver::{Completion, Event, Network, NetworkCounters, Outbox, OutboxFull, Receive, Received, Sent, Socket};
 pub use nix::errno::Errno;
 pub use token::{Generation, Token};
+pub use unavailable::{Setting, Unavailable};
 pub use wait::{Pace, Wait};

@@ -1,0 +1,480 @@
+//! One ring, as every loop of this crate needs it: made with the best flags the kernel knows, pushed to, entered, drained.
+//! Below `Ring`, which speaks of connections, and `DiskRing`, which speaks of files.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{Builder, IoUring, Parameters, Submitter, opcode};
+use nix::errno::Errno;
+
+use crate::operation::{Kind, user_data};
+use crate::{Doorbell, Token, Unavailable, Wait};
+
+/// Rounds that one `enter` may take until the submission queue is empty and no overflow is left. Each round submits or reaps
+/// something; a ring that needs more is broken.
+const ENTER_ROUNDS_MAX: u32 = 1 << 20;
+
+/// Tries to push on a full submission queue; each drains the completion queue first.
+const PUSH_TRIES_MAX: u32 = 64;
+
+/// Below these sizes, want of memory is an error and no longer a reason to halve.
+const SIZES_FLOOR: Sizes = Sizes { submissions: 32, completions: 128 };
+
+/// Entries of the two queues, powers of two. The kernel takes less where these are beyond its maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) submissions: u32,
+    pub(crate) completions: u32,
+}
+
+impl Sizes {
+    fn halved(self) -> Option<Self> {
+        (self != SIZES_FLOOR).then(|| Self {
+            submissions: (self.submissions / 2).max(SIZES_FLOOR.submissions),
+            completions: (self.completions / 2).max(SIZES_FLOOR.completions),
+        })
+    }
+}
+
+/// One rung of the ladder of set-up flags; the later need less of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SetUp {
+    /// 6.6: as below, and no indirection array.
+    DeferredWithoutArray,
+    /// 6.1: completions are worked off inside the enter of the one thread that submits.
+    Deferred,
+    /// 5.19: completions do not interrupt the thread.
+    Cooperative,
+    /// Anything older.
+    Bare,
+}
+
+impl SetUp {
+    const ALL: [Self; 4] = [Self::DeferredWithoutArray, Self::Deferred, Self::Cooperative, Self::Bare];
+
+    fn builder(self, sizes: Sizes) -> Builder {
+        let mut builder = IoUring::builder();
+        builder.dontfork().setup_clamp().setup_cqsize(sizes.completions);
+        match self {
+            Self::DeferredWithoutArray => {
+                builder.setup_submit_all().setup_single_issuer().setup_defer_taskrun();
+                builder.setup_taskrun_flag().setup_no_sqarray();
+            }
+            Self::Deferred => {
+                builder.setup_submit_all().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+            }
+            Self::Cooperative => {
+                builder.setup_submit_all().setup_coop_taskrun().setup_taskrun_flag();
+            }
+            Self::Bare => {}
+        }
+        builder
+    }
+}
+
+/// What the kernel gave this ring; for the start-up message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    set_up: SetUp,
+    /// An enter can wait a little for several completions (6.12); otherwise two enters do it.
+    pub(crate) min_wait: bool,
+    /// Entries of the submission queue.
+    pub submissions: u32,
+    /// Entries of the completion queue.
+    pub completions: u32,
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = match self.set_up {
+            SetUp::DeferredWithoutArray => "single issuer, deferred completions, no submission array",
+            SetUp::Deferred => "single issuer, deferred completions",
+            SetUp::Cooperative => "cooperative completions",
+            SetUp::Bare => "no set-up flags",
+        };
+        let min_wait = if self.min_wait { "min_wait" } else { "min_wait by two enters" };
+        write!(f, "{flags}, {min_wait}, {} submissions, {} completions", self.submissions, self.completions)
+    }
+}
+
+/// One reaped completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    pub(crate) user_data: u64,
+    pub(crate) result: i32,
+    pub(crate) flags: u32,
+}
+
+impl Reaped {
+    /// The result as system calls give it.
+    pub(crate) fn outcome(self) -> Result<u32, Errno> {
+        u32::try_from(self.result).map_err(|_| Errno::from_raw(-self.result))
+    }
+
+    /// Whether more completions of the same operation follow.
+    pub(crate) fn more(self) -> bool {
+        io_uring::cqueue::more(self.flags)
+    }
+}
+
+/// What the ring has done; plain counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CoreCounters {
+    pub(crate) enters: u64,
+    pub(crate) completions: u64,
+    pub(crate) completion_overflows: u64,
+    pub(crate) wakes_sent: u64,
+}
+
+/// One ring and what was reaped from it. Belongs to the thread that made it.
+pub(crate) struct RingCore {
+    ring: IoUring,
+    features: Features,
+    /// Reaped and not yet retired. `[..cursor]` was handed out, `[..batch]` is the last enter's; what follows was reaped
+    /// while pushing and waits for the next enter.
+    reaped: Vec<Reaped>,
+    cursor: usize,
+    batch: usize,
+    counters: CoreCounters,
+    /// Why a push could not be submitted: told by the next enter.
+    push_failure: Option<io::Error>,
+    /// The kernel takes submissions from the thread that made the ring and from no other.
+    not_send: PhantomData<*mut ()>,
+}
+
+impl RingCore {
+    /// Makes a ring on the calling thread. Where memory lacks, it is made smaller, down to a floor.
+    /// `reaped_max`: completions that one enter may reap without an allocation.
+    pub(crate) fn open(sizes: Sizes, reaped_max: usize) -> Result<Self, Unavailable> {
+        let mut sizes = sizes;
+        loop {
+            match Self::climb(sizes) {
+                Ok((set_up, ring)) => return Self::checked(set_up, ring, reaped_max),
+                Err(Errno::ENOMEM) => match sizes.halved() {
+                    Some(halved) => sizes = halved,
+                    None => return Err(Unavailable::refused("io_uring_setup", Errno::ENOMEM)),
+                },
+                Err(errno) => return Err(Unavailable::refused("io_uring_setup", errno)),
+            }
+        }
+    }
+
+    /// The first rung that this kernel knows.
+    fn climb(sizes: Sizes) -> Result<(SetUp, IoUring), Errno> {
+        for set_up in SetUp::ALL {
+            match set_up.builder(sizes).build(sizes.submissions) {
+                Ok(ring) => return Ok((set_up, ring)),
+                Err(error) => match errno_of(&error) {
+                    Errno::EINVAL => {}
+                    errno => return Err(errno),
+                },
+            }
+        }
+        Err(Errno::EINVAL)
+    }
+
+    fn checked(set_up: SetUp, ring: IoUring, reaped_max: usize) -> Result<Self, Unavailable> {
+        type Has = fn(&Parameters) -> bool;
+        let needed: [(&'static str, Has); 4] = [
+            ("IORING_FEAT_NODROP", Parameters::is_feature_nodrop),
+            ("IORING_FEAT_SUBMIT_STABLE", Parameters::is_feature_submit_stable),
+            ("IORING_FEAT_EXT_ARG", Parameters::is_feature_ext_arg),
+            ("IORING_FEAT_CQE_SKIP", Parameters::is_feature_skip_cqe_on_success),
+        ];
+        if let Some((name, _)) = needed.iter().find(|(_, has)| !has(ring.params())) {
+            return Err(Unavailable::missing(name));
+        }
+        let features = Features {
+            set_up,
+            min_wait: ring.params().is_feature_min_timeout(),
+            submissions: ring.params().sq_entries(),
+            completions: ring.params().cq_entries(),
+        };
+        Ok(Self {
+            ring,
+            features,
+            reaped: Vec::with_capacity(reaped_max),
+            cursor: 0,
+            batch: 0,
+            counters: CoreCounters::default(),
+            push_failure: None,
+            not_send: PhantomData,
+        })
+    }
+
+    /// What the kernel gave.
+    pub(crate) fn features(&self) -> Features {
+        self.features
+    }
+
+    /// What was done so far.
+    pub(crate) fn counters(&self) -> CoreCounters {
+        self.counters
+    }
+
+    /// For registrations. Only on the thread that made the ring.
+    pub(crate) fn submitter(&self) -> Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    /// Puts one operation into the submission queue. Where that is full, it is submitted first, without waiting; should even that
+    /// fail, the next enter says so.
+    ///
+    /// # Safety
+    ///
+    /// What the entry points to stays valid, and is not written to by others, until the operation has completed; or, where it
+    /// completes only on failure, until the enter that submits it has returned.
+    pub(crate) unsafe fn push(&mut self, entry: &Entry) {
+        for _ in 0..PUSH_TRIES_MAX {
+            // SAFETY: the caller keeps what the entry points to, as this function's contract asks.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            self.counters.enters += 1;
+            if let Err(error) = self.ring.submitter().submit() {
+                self.drain();
+                if !is_passing(errno_of(&error)) {
+                    self.push_failure.get_or_insert(error);
+                    return;
+                }
+            }
+        }
+        self.push_failure.get_or_insert_with(|| io::Error::from(Errno::EBUSY));
+    }
+
+    /// Submits what was pushed, waits, and reaps all there is, so that after it the submission queue is empty and no
+    /// completion of an operation that ended inside it is left in the kernel. What was reaped before is dropped.
+    ///
+    /// An error is fatal to the ring: submissions or completions were lost.
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.retire();
+        if let Some(error) = self.push_failure.take() {
+            return Err(error);
+        }
+        if self.features.min_wait || wait.want <= 1 || wait.min_wait_us == 0 {
+            self.enter_until_settled(wait)?;
+        } else {
+            let first = Wait { timeout_us: wait.min_wait_us.min(wait.timeout_us), ..wait };
+            self.enter_until_settled(first)?;
+            if self.reaped.is_empty() && wait.timeout_us > first.timeout_us {
+                let rest = Wait { want: 1, min_wait_us: 0, timeout_us: wait.timeout_us - first.timeout_us };
+                self.enter_until_settled(rest)?;
+            }
+        }
+        self.batch = self.reaped.len();
+        self.counters.completions += self.batch as u64;
+        Ok(())
+    }
+
+    fn enter_until_settled(&mut self, wait: Wait) -> io::Result<()> {
+        self.enter_once(wait)?;
+        for _ in 0..ENTER_ROUNDS_MAX {
+            let queue = self.ring.submission();
+            let (overflown, unsubmitted) = (queue.cq_overflow(), !queue.is_empty());
+            drop(queue);
+            if !overflown && !unsubmitted {
+                return Ok(());
+            }
+            self.counters.completion_overflows += u64::from(overflown);
+            self.enter_once(Wait { want: 0, min_wait_us: 0, timeout_us: 0 })?;
+        }
+        Err(io::Error::other("io_uring: the submission queue does not empty"))
+    }
+
+    fn enter_once(&mut self, wait: Wait) -> io::Result<()> {
+        let timeout =
+            Timespec::new().sec(u64::from(wait.timeout_us / 1_000_000)).nsec(wait.timeout_us % 1_000_000 * 1000);
+        let mut arguments = SubmitArgs::new().timespec(&timeout);
+        if self.features.min_wait && wait.want > 1 {
+            arguments = arguments.min_wait_usec(wait.min_wait_us.min(wait.timeout_us));
+        }
+        self.counters.enters += 1;
+        let entered = self.ring.submitter().submit_with_args(wait.want as usize, &arguments);
+        self.drain();
+        match entered {
+            Ok(_) => Ok(()),
+            Err(error) => match errno_of(&error) {
+                // The time was up; or a signal came, and the loop's owner looks at its flags.
+                Errno::ETIME | Errno::EINTR => Ok(()),
+                errno if is_passing(errno) => Ok(()),
+                // EBADR above all: the kernel had no memory for a completion and dropped it.
+                errno => Err(io::Error::other(format!("io_uring_enter: {errno}; submissions or completions are lost"))),
+            },
+        }
+    }
+
+    /// Moves every completion that is there to `reaped`.
+    fn drain(&mut self) {
+        for entry in self.ring.completion() {
+            self.reaped.push(Reaped { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() });
+        }
+    }
+
+    fn retire(&mut self) {
+        self.reaped.drain(..self.batch);
+        self.cursor = 0;
+        self.batch = 0;
+    }
+
+    /// The next completion of the last enter.
+    pub(crate) fn next(&mut self) -> Option<Reaped> {
+        let next = *self.reaped[..self.batch].get(self.cursor)?;
+        self.cursor += 1;
+        Some(next)
+    }
+
+    /// The completions of the last enter.
+    pub(crate) fn batch(&self) -> &[Reaped] {
+        &self.reaped[..self.batch]
+    }
+
+    /// Whether `next` has handed out the whole batch.
+    pub(crate) fn is_handled(&self) -> bool {
+        self.cursor == self.batch
+    }
+
+    /// Tells a doorbell where this ring's thread is to be woken.
+    pub(crate) fn attach(&self, doorbell: &Doorbell) -> io::Result<()> {
+        // SAFETY: the descriptor is the ring's, which `self` keeps open during this call.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
+        doorbell.attach(ring.try_clone_to_owned()?);
+        Ok(())
+    }
+
+    /// Wakes the owner of `doorbell` where it sleeps; rides on the next enter. Its ring reaps a [`Kind::Wake`].
+    pub(crate) fn wake(&mut self, doorbell: &Doorbell) {
+        if !doorbell.must_signal() {
+            return;
+        }
+        let Some(ring) = doorbell.ring() else { return };
+        let wake = user_data(Kind::Wake, Token::default());
+        let entry = opcode::MsgRingData::new(Fd(ring.as_raw_fd()), 0, wake, None)
+            .build()
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(user_data(Kind::WakeSent, Token::default()));
+        // SAFETY: the entry points to no memory. Its descriptor is open until the doorbell is dropped; should that happen
+        // before the enter, the message fails with an error, or is refused by whatever is no ring.
+        unsafe { self.push(&entry) };
+        self.counters.wakes_sent += 1;
+    }
+}
+
+/// The error's number. Errors of this crate's system calls always have one.
+pub(crate) fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// Errors that a drained completion queue or a moment's patience cures.
+fn is_passing(errno: Errno) -> bool {
+    matches!(errno, Errno::EBUSY | Errno::EAGAIN | Errno::EINTR)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::Generation;
+    use crate::operation::{kind_of, token_of};
+
+    const SECOND: Wait = Wait { want: 1, min_wait_us: 0, timeout_us: 1_000_000 };
+    const AT_ONCE: Wait = Wait { want: 0, min_wait_us: 0, timeout_us: 0 };
+
+    fn small() -> RingCore {
+        RingCore::open(Sizes { submissions: 32, completions: 128 }, 1024).expect("io_uring works here")
+    }
+
+    fn push_nops(core: &mut RingCore, count: u32) {
+        for slot in 0..count {
+            let token = Token { slot, generation: Generation::new(3) };
+            let entry = opcode::Nop::new().build().user_data(user_data(Kind::Flush, token));
+            // SAFETY: a no-operation points to nothing.
+            unsafe { core.push(&entry) };
+        }
+    }
+
+    #[test]
+    fn a_full_submission_queue_and_an_overflown_completion_queue_lose_nothing() {
+        let mut core = small();
+        push_nops(&mut core, 1000);
+        core.enter(AT_ONCE).expect("enter");
+        let slots: Vec<u32> =
+            std::iter::from_fn(|| core.next()).map(|reaped| token_of(reaped.user_data).slot).collect();
+        assert_eq!(slots, (0..1000).collect::<Vec<u32>>());
+        assert!(core.is_handled() && core.counters().completion_overflows > 0, "{:?}", core.counters());
+        core.enter(AT_ONCE).expect("enter");
+        assert_eq!(core.next(), None, "a completion is handed out once");
+    }
+
+    #[test]
+    fn an_idle_wait_ends_at_its_timeout_without_an_error() {
+        let mut core = small();
+        core.enter(Wait { want: 1, min_wait_us: 0, timeout_us: 1000 }).expect("ETIME is normal");
+        core.enter(Wait { want: 64, min_wait_us: 500, timeout_us: 1000 }).expect("ETIME is normal");
+        assert!(core.batch().is_empty());
+    }
+
+    #[test]
+    fn a_kernel_without_min_wait_gets_the_same_by_two_enters() {
+        let mut core = small();
+        core.features.min_wait = false;
+        core.enter(Wait { want: 64, min_wait_us: 500, timeout_us: 1000 }).expect("ETIME is normal");
+        assert_eq!(core.counters().enters, 2);
+        push_nops(&mut core, 2);
+        core.enter(Wait { want: 64, min_wait_us: 500, timeout_us: 1_000_000 }).expect("enter");
+        assert_eq!((core.batch().len(), core.counters().enters), (2, 3));
+    }
+
+    #[test]
+    fn a_sleeping_thread_is_woken_through_its_doorbell() {
+        let doorbell = Arc::new(Doorbell::default());
+        let (asleep, is_asleep) = mpsc::channel();
+        let sleeper = thread::spawn({
+            let doorbell = Arc::clone(&doorbell);
+            move || {
+                let mut core = small();
+                core.attach(&doorbell).expect("a descriptor is free");
+                doorbell.going_to_sleep();
+                asleep.send(()).expect("the test waits");
+                for _ in 0..30 {
+                    core.enter(SECOND).expect("enter");
+                    if let Some(reaped) = core.next() {
+                        doorbell.woke_up();
+                        return kind_of(reaped.user_data);
+                    }
+                }
+                panic!("not woken within 30 s");
+            }
+        });
+        is_asleep.recv().expect("the sleeper lives");
+        let mut core = small();
+        core.wake(&doorbell);
+        core.wake(&doorbell);
+        core.enter(AT_ONCE).expect("enter");
+        assert_eq!(core.next(), None, "a wake-up that arrived has no completion at the sender");
+        assert_eq!(core.counters().wakes_sent, 1, "one signal for one sleep");
+        assert_eq!(sleeper.join().expect("the sleeper ends"), Kind::Wake);
+    }
+
+    #[test]
+    fn a_wake_up_for_a_ring_that_is_gone_harms_nobody() {
+        let doorbell = Arc::new(Doorbell::default());
+        thread::spawn({
+            let doorbell = Arc::clone(&doorbell);
+            move || small().attach(&doorbell).expect("a descriptor is free")
+        })
+        .join()
+        .expect("the thread ends");
+        doorbell.going_to_sleep();
+        let mut core = small();
+        core.wake(&doorbell);
+        core.enter(AT_ONCE).expect("enter");
+        assert!(core.batch().iter().all(|reaped| kind_of(reaped.user_data) == Kind::WakeSent));
+    }
+}
