@@ -20,4 +20,21 @@ pub fn stock_capacity(issue_rate_per_second: u64) -> usize {
     (issue_rate_per_second / 20).clamp(16, 16_384) as usize
 }
 
+// Seed files on disk.
+
+/// Files of one campaign, over all servers.
+pub const SEED_FILES_MAX: u64 = 65_536;
+
+/// Sponsors of one campaign: the generator holds them all in memory.
+pub const SEED_SPONSORS_MAX: u32 = 65_536;
+
+/// Blocks that the generator writes at once: 1 MiB.
+pub const SEED_WRITE_BLOCKS: usize = 256;
+
+/// Blocks that `seed verify` and `seed show` read at once: 1 MiB.
+pub const SEED_READ_BLOCKS: usize = 256;
+
+/// How far below a directory that is named seed files are looked for.
+pub const SEED_DIRECTORY_DEPTH_MAX: usize = 4;
+
 const _: () = assert!(EARLIER_WINS_SHOWN_MAX <= u8::MAX as u32, "the welcome counts them in a byte");

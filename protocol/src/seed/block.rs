@@ -19,19 +19,20 @@ fn checksum(binding: &SeedBinding, block: &[u8; BLOCK_BYTES]) -> u32 {
     crc32c::crc32c_append(crc, &block[HEADER_BYTES..])
 }
 
-/// Writes record block `number` (from 0). At most [`RECORDS_PER_BLOCK`] records of (sponsor, amount).
+/// Writes record block `number` (from 0): 1 to [`RECORDS_PER_BLOCK`] records of (sponsor, amount), each of at least 1 cent.
 pub fn encode_block(
     binding: &SeedBinding,
     number: u32,
     records: impl ExactSizeIterator<Item = (SponsorId, Cents)>,
     block: &mut [u8; BLOCK_BYTES],
 ) {
-    assert!(records.len() <= RECORDS_PER_BLOCK, "a block holds at most {RECORDS_PER_BLOCK} records");
+    assert!((1..=RECORDS_PER_BLOCK).contains(&records.len()), "a block holds 1 to {RECORDS_PER_BLOCK} records");
     block.fill(0);
     block[0..4].copy_from_slice(&MAGIC);
     block[4..8].copy_from_slice(&number.to_le_bytes());
     block[8..12].copy_from_slice(&(records.len() as u32).to_le_bytes());
     for (place, (sponsor, amount)) in block[HEADER_BYTES..].chunks_exact_mut(RECORD_BYTES).zip(records) {
+        assert!(amount > Cents::ZERO, "an envelope holds at least 1 cent");
         place[0..8].copy_from_slice(&amount.0.to_le_bytes());
         place[8..12].copy_from_slice(&sponsor.0.to_le_bytes());
     }
@@ -48,14 +49,21 @@ pub struct RecordBlock<'a> {
 }
 
 impl<'a> RecordBlock<'a> {
-    /// Checks block `number` of the file bound as `binding`, which is to hold `expected` records.
+    /// Checks block `number` of the file bound as `binding`, which is to hold `expected` records; the two come from
+    /// [`Header::records_in`](super::Header::records_in), and are refused where no header could ask for them.
     pub fn decode(
         binding: &SeedBinding,
         number: u32,
         expected: usize,
         block: &'a [u8; BLOCK_BYTES],
     ) -> Result<Self, SeedError> {
-        let u32_at = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("four bytes"));
+        let u32_at = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+        let first_index = number.checked_mul(RECORDS_PER_BLOCK as u32).filter(|first| {
+            (1..=RECORDS_PER_BLOCK).contains(&expected) && first.checked_add(expected as u32).is_some()
+        });
+        let Some(first_index) = first_index else {
+            return Err(SeedError::Field("no seed file has such a block"));
+        };
         if block[0..4] != MAGIC {
             return Err(SeedError::Magic);
         }
@@ -69,8 +77,19 @@ impl<'a> RecordBlock<'a> {
         if u32_at(8) as usize != expected {
             return Err(SeedError::Field("the block's record count is not what the header's count asks for"));
         }
-        let records = &block[HEADER_BYTES..HEADER_BYTES + expected * RECORD_BYTES];
-        Ok(Self { binding: *binding, first_index: number * RECORDS_PER_BLOCK as u32, records })
+        let (records, unused) = block[HEADER_BYTES..].split_at(expected * RECORD_BYTES);
+        if unused.iter().any(|byte| *byte != 0) {
+            return Err(SeedError::Field("bytes behind the last record are set"));
+        }
+        for record in records.chunks_exact(RECORD_BYTES) {
+            if record[0..8] == [0; 8] {
+                return Err(SeedError::Field("an envelope holds nothing"));
+            }
+            if record[12..16] != [0; 4] {
+                return Err(SeedError::Field("reserved bytes of a record are set"));
+            }
+        }
+        Ok(Self { binding: *binding, first_index, records })
     }
 
     /// The envelopes of the block, in order.

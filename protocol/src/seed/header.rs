@@ -6,6 +6,8 @@ use crate::{CampaignId, Cents, ServerId, ShardId};
 const MAGIC: [u8; 8] = *b"HBSEED\r\n";
 const VERSION: u16 = 1;
 const CRC_OFFSET: usize = BLOCK_BYTES - 4;
+/// Behind the digest: room for a signature, zero in version 1.
+const ROOM_OFFSET: usize = 72;
 
 /// Which campaign, server and shard a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -23,9 +25,9 @@ pub struct SeedBinding {
 pub struct Header {
     /// Whom the file is for.
     pub binding: SeedBinding,
-    /// Envelopes in the file.
+    /// Envelopes in the file, at least 1.
     pub count: u32,
-    /// Sum of their amounts.
+    /// Sum of their amounts, at least 1 cent an envelope.
     pub total: Cents,
     /// BLAKE3 over all record blocks, in order.
     pub digest: [u8; 32],
@@ -35,6 +37,13 @@ impl Header {
     /// Record blocks that follow the header.
     pub const fn blocks(&self) -> u32 {
         self.count.div_ceil(RECORDS_PER_BLOCK as u32)
+    }
+
+    /// Envelopes in record block `number` (from 0): 255, fewer in the last block, none behind it.
+    pub const fn records_in(&self, number: u32) -> usize {
+        let before = number as u64 * RECORDS_PER_BLOCK as u64;
+        let left = (self.count as u64).saturating_sub(before);
+        if left < RECORDS_PER_BLOCK as u64 { left as usize } else { RECORDS_PER_BLOCK }
     }
 
     /// Bytes of the whole file.
@@ -74,9 +83,19 @@ impl Header {
         if u16_at(8) != VERSION {
             return Err(SeedError::Version(u16_at(8)));
         }
-        // The room between the digest and the checksum is kept for a signature; a file that uses it is of a later version.
-        if block[14..16] != [0; 2] || block[28..32] != [0; 4] || block[72..CRC_OFFSET].iter().any(|byte| *byte != 0) {
+        // A file that uses the reserved bytes is of a later version, and says so.
+        if block[14..16] != [0; 2]
+            || block[28..32] != [0; 4]
+            || block[ROOM_OFFSET..CRC_OFFSET].iter().any(|byte| *byte != 0)
+        {
             return Err(SeedError::Field("bytes that must be zero are set"));
+        }
+        let (count, total) = (u32_at(24), Cents(u64_at(32)));
+        if count == 0 {
+            return Err(SeedError::Field("the header counts no envelope"));
+        }
+        if total < Cents(count.into()) {
+            return Err(SeedError::Field("the header's total is below 1 cent an envelope"));
         }
         Ok(Self {
             binding: SeedBinding {
@@ -84,9 +103,9 @@ impl Header {
                 server: ServerId(u16_at(10)),
                 shard: ShardId(u16_at(12)),
             },
-            count: u32_at(24),
-            total: Cents(u64_at(32)),
-            digest: block[40..72].try_into().expect("32 bytes"),
+            count,
+            total,
+            digest: block[40..ROOM_OFFSET].try_into().expect("32 bytes"),
         })
     }
 }
