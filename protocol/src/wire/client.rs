@@ -1,5 +1,7 @@
 //! What a client sends.
 
+use serde::{Deserialize, Serialize};
+
 use super::codec::{self, Decoded, Encoded, Fields, WireError};
 use crate::UserId;
 
@@ -8,7 +10,8 @@ const SHAKE: u8 = 0x02;
 const PING: u8 = 0x03;
 
 /// A frame from a client. 0x10 to 0x1F are kept for gifts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "frame", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientFrame {
     /// First on every connection, once.
     Hello {
@@ -40,14 +43,24 @@ const fn length_of(kind: u8) -> Option<usize> {
 }
 
 impl ClientFrame {
+    /// The kind byte of the frame's header.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello { .. } => HELLO,
+            Self::Shake { .. } => SHAKE,
+            Self::Ping { .. } => PING,
+        }
+    }
+
     /// The frame's bytes.
     pub fn encode(&self) -> Encoded {
+        let encoded = Encoded::new(self.kind(), 0);
         match *self {
             Self::Hello { version_min, version_max, user } => {
-                Encoded::new(HELLO, 0).put([version_min, version_max, 0, 0]).put(user.0.to_le_bytes())
+                encoded.put([version_min, version_max, 0, 0]).put(user.0.to_le_bytes())
             }
-            Self::Shake { sequence } => Encoded::new(SHAKE, 0).put(sequence.to_le_bytes()),
-            Self::Ping { nonce } => Encoded::new(PING, 0).put(nonce.to_le_bytes()),
+            Self::Shake { sequence } => encoded.put(sequence.to_le_bytes()),
+            Self::Ping { nonce } => encoded.put(nonce.to_le_bytes()),
         }
         .finish()
     }

@@ -1,5 +1,7 @@
 //! What a server sends.
 
+use serde::{Deserialize, Serialize};
+
 use super::codec::{self, Decoded, Encoded, Fields, WireError};
 use crate::{Cents, Envelope, EnvelopeId, SponsorId};
 
@@ -17,13 +19,15 @@ const ERROR: u8 = 0x89;
 const SHOWN_AGAIN: u8 = 0x01;
 
 /// A frame from a server. 0x8A is kept for campaign notices, 0x90 to 0x9F for gifts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "frame", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ServerFrame {
-    /// Answers a good hello. `earlier_wins_shown` envelope frames with `shown_again` follow it at once.
+    /// Answers a good hello. `earlier_wins_shown` envelope frames with `shown_again` follow it, the oldest win first; answers to
+    /// shakes may come between them.
     Welcome {
         /// The version both sides speak from here on.
         version: u8,
-        /// How many envelope frames follow: the latest of the user's earlier wins.
+        /// How many envelope frames follow: the latest of the user's earlier wins. At most `earlier_wins`.
         earlier_wins_shown: u8,
         /// How many envelopes the user has won in all; stops at 65,535.
         earlier_wins: u16,
@@ -38,7 +42,7 @@ pub enum ServerFrame {
     Envelope {
         /// The shake's number; 0 where `shown_again`.
         sequence: u32,
-        /// What was won.
+        /// What was won; it holds at least 1 cent.
         envelope: Envelope,
         /// True for an earlier win that follows a welcome.
         shown_again: bool,
@@ -93,7 +97,8 @@ pub enum ServerFrame {
 }
 
 /// Why a server sends its client away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u16)]
 pub enum GoAwayReason {
     /// Every place is taken.
@@ -105,7 +110,8 @@ pub enum GoAwayReason {
 }
 
 /// What a client did wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u16)]
 pub enum ErrorCode {
     /// The header's length is not the length of its kind.
@@ -175,11 +181,25 @@ const fn length_of(kind: u8) -> Option<usize> {
 }
 
 impl ServerFrame {
+    /// The kind byte of the frame's header.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Welcome { .. } => WELCOME,
+            Self::Envelope { .. } => ENVELOPE,
+            Self::None { .. } => NONE,
+            Self::UserLimit { .. } => USER_LIMIT,
+            Self::SponsorLimit { .. } => SPONSOR_LIMIT,
+            Self::Overloaded { .. } => OVERLOADED,
+            Self::Pong { .. } => PONG,
+            Self::GoAway { .. } => GO_AWAY,
+            Self::Error { .. } => ERROR,
+        }
+    }
+
     /// The frame's bytes.
     pub fn encode(&self) -> Encoded {
-        let waits = |kind, sequence: u32, retry_after_ms: u32| {
-            Encoded::new(kind, 0).put(sequence.to_le_bytes()).put(retry_after_ms.to_le_bytes())
-        };
+        let flags = if let Self::Envelope { shown_again: true, .. } = self { SHOWN_AGAIN } else { 0 };
+        let encoded = Encoded::new(self.kind(), flags);
         match *self {
             Self::Welcome {
                 version,
@@ -188,31 +208,28 @@ impl ServerFrame {
                 shake_interval_ms,
                 idle_timeout_ms,
                 server_time_us,
-            } => Encoded::new(WELCOME, 0)
+            } => encoded
                 .put([version, earlier_wins_shown])
                 .put(earlier_wins.to_le_bytes())
                 .put(shake_interval_ms.to_le_bytes())
                 .put(idle_timeout_ms.to_le_bytes())
                 .put(server_time_us.to_le_bytes()),
-            Self::Envelope { sequence, envelope, shown_again } => {
-                Encoded::new(ENVELOPE, if shown_again { SHOWN_AGAIN } else { 0 })
-                    .put(sequence.to_le_bytes())
-                    .put(envelope.id.0.to_le_bytes())
-                    .put(envelope.amount.0.to_le_bytes())
-                    .put(envelope.sponsor.0.to_le_bytes())
+            Self::Envelope { sequence, envelope, shown_again: _ } => encoded
+                .put(sequence.to_le_bytes())
+                .put(envelope.id.0.to_le_bytes())
+                .put(envelope.amount.0.to_le_bytes())
+                .put(envelope.sponsor.0.to_le_bytes()),
+            Self::None { sequence, retry_after_ms }
+            | Self::SponsorLimit { sequence, retry_after_ms }
+            | Self::Overloaded { sequence, retry_after_ms } => {
+                encoded.put(sequence.to_le_bytes()).put(retry_after_ms.to_le_bytes())
             }
-            Self::None { sequence, retry_after_ms } => waits(NONE, sequence, retry_after_ms),
-            Self::UserLimit { sequence } => Encoded::new(USER_LIMIT, 0).put(sequence.to_le_bytes()),
-            Self::SponsorLimit { sequence, retry_after_ms } => waits(SPONSOR_LIMIT, sequence, retry_after_ms),
-            Self::Overloaded { sequence, retry_after_ms } => waits(OVERLOADED, sequence, retry_after_ms),
-            Self::Pong { nonce, server_time_us } => {
-                Encoded::new(PONG, 0).put(nonce.to_le_bytes()).put(server_time_us.to_le_bytes())
+            Self::UserLimit { sequence } => encoded.put(sequence.to_le_bytes()),
+            Self::Pong { nonce, server_time_us } => encoded.put(nonce.to_le_bytes()).put(server_time_us.to_le_bytes()),
+            Self::GoAway { reason, retry_after_ms } => {
+                encoded.put((reason as u16).to_le_bytes()).put([0; 2]).put(retry_after_ms.to_le_bytes())
             }
-            Self::GoAway { reason, retry_after_ms } => Encoded::new(GO_AWAY, 0)
-                .put((reason as u16).to_le_bytes())
-                .put([0; 2])
-                .put(retry_after_ms.to_le_bytes()),
-            Self::Error { code, kind } => Encoded::new(ERROR, 0).put((code as u16).to_le_bytes()).put([kind, 0]),
+            Self::Error { code, kind } => encoded.put((code as u16).to_le_bytes()).put([kind, 0]),
         }
         .finish()
     }
@@ -220,6 +237,7 @@ impl ServerFrame {
     /// The frame that `bytes` start with.
     pub fn decode(bytes: &[u8]) -> Result<Decoded<Self>, WireError> {
         let Some((kind, flags, length)) = codec::header(bytes, length_of)? else { return Ok(Decoded::Incomplete) };
+        let value = || WireError::Value { kind };
         if flags & !(if kind == ENVELOPE { SHOWN_AGAIN } else { 0 }) != 0 {
             return Err(WireError::Reserved { kind });
         }
@@ -248,22 +266,37 @@ impl ServerFrame {
             OVERLOADED => Self::Overloaded { sequence: fields.u32(), retry_after_ms: fields.u32() },
             PONG => Self::Pong { nonce: fields.u32(), server_time_us: fields.u64() },
             GO_AWAY => {
-                let reason = GoAwayReason::from_code(fields.u16()).ok_or(WireError::Value { kind })?;
-                if fields.u16() != 0 {
+                let (reason, reserved) = (fields.u16(), fields.u16());
+                if reserved != 0 {
                     return Err(WireError::Reserved { kind });
                 }
-                Self::GoAway { reason, retry_after_ms: fields.u32() }
+                Self::GoAway {
+                    reason: GoAwayReason::from_code(reason).ok_or_else(value)?,
+                    retry_after_ms: fields.u32(),
+                }
             }
             ERROR => {
-                let code = ErrorCode::from_code(fields.u16()).ok_or(WireError::Value { kind })?;
-                let offending = fields.u8();
-                if fields.u8() != 0 {
+                let (code, offending, reserved) = (fields.u16(), fields.u8(), fields.u8());
+                if reserved != 0 {
                     return Err(WireError::Reserved { kind });
                 }
-                Self::Error { code, kind: offending }
+                Self::Error { code: ErrorCode::from_code(code).ok_or_else(value)?, kind: offending }
             }
             _ => return Err(WireError::Kind { kind }),
         };
-        Ok(Decoded::Frame(frame, length))
+        if frame.is_possible() { Ok(Decoded::Frame(frame, length)) } else { Err(value()) }
+    }
+
+    /// Whether the fields' values go together, as far as a frame alone can tell.
+    const fn is_possible(&self) -> bool {
+        match self {
+            Self::Welcome { version, earlier_wins_shown, earlier_wins, .. } => {
+                *version != 0 && *earlier_wins_shown as u16 <= *earlier_wins
+            }
+            Self::Envelope { sequence, envelope, shown_again } => {
+                envelope.amount.0 != 0 && (!*shown_again || *sequence == 0)
+            }
+            _ => true,
+        }
     }
 }
