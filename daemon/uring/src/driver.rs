@@ -1,15 +1,15 @@
 //! The closed set of operations on connections, as a trait: [`Ring`](crate::Ring) is the real one,
 //! [`SimulatedNetwork`](crate::simulated::SimulatedNetwork) the one of the tests.
 //!
-//! One turn of a loop: `enter` (submit everything, wait, reap everything) -> `next` until `None`, handling each ->
-//! `flush` each outbox that was written to -> `enter`. Nothing is submitted by the calls between two enters
+//! One turn of a loop: `enter` (submit everything, wait, reap everything) -> `next` until `None`, handling each before the next
+//! call of `next` -> `flush` each outbox that was written to -> `enter`. Nothing is submitted by the calls between two enters
 //! (but for a full submission queue, which is pushed on without waiting).
 
 use std::io;
 
 use nix::errno::Errno;
 
-use crate::{Doorbell, Token, Wait};
+use crate::{Doorbell, Outbox, Token, Wait};
 
 /// A connection's descriptor: an entry of the ring's own table, or a plain file descriptor. Not clonable, and
 /// consumed by `close`, so that it cannot be used afterwards.
@@ -76,12 +76,6 @@ pub struct Completion {
     pub event: Event,
 }
 
-/// A connection's unsent bytes: a chain of the ring's send slots. Starts empty; 16 bytes at most.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    // (fields belong to outbox.rs: head, tail, slots, in flight)
-}
-
 /// No room: the connection's bound or the ring's send slots are used up. Close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxFull;
@@ -132,9 +126,10 @@ pub trait Network {
     fn append(&mut self, outbox: &mut Outbox, bytes: &[u8]) -> Result<(), OutboxFull>;
     /// Sends what the outbox holds, unless a send of this connection is in flight. At most once a connection and turn.
     fn flush(&mut self, socket: &Socket, token: Token, outbox: &mut Outbox);
-    /// Takes the outcome of an [`Event::Send`] of this outbox.
+    /// Takes the outcome of an [`Event::Send`] of this outbox, before the next call of `next`.
     fn sent(&mut self, outbox: &mut Outbox, outcome: Result<u32, Errno>) -> Sent;
-    /// Whether everything appended has left: no byte waits and no send is in flight.
+    /// Whether everything appended has left: no byte waits and no send is in flight. False while it is not known yet: a send
+    /// counts as in flight until `next` has returned `None` after the enter that made it.
     fn is_sent(&self, outbox: &Outbox) -> bool;
     /// Throws away what is not in flight; for a connection that is given up.
     fn discard(&mut self, outbox: &mut Outbox);
