@@ -37,4 +37,41 @@ pub const SEED_READ_BLOCKS: usize = 256;
 /// How far below a directory that is named seed files are looked for.
 pub const SEED_DIRECTORY_DEPTH_MAX: usize = 4;
 
+// Configuration, metrics endpoint, control.
+
+/// SETs of one process. Each needs a thread and a ring; a million connections at 20,000 a ring take 54.
+pub const SETS_MAX: u32 = 256;
+
+/// Connections over all SETs where none were asked for: what the daemon is built for.
+pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
+
+/// Entries that the kernel allows in one ring's table of direct descriptors.
+pub const DIRECT_DESCRIPTORS_MAX: u32 = 1 << 20;
+
+/// Entries of that table kept free, so that a connection beyond the limit can be accepted and sent away with a word.
+pub const DESCRIPTORS_SPARE: u32 = 64;
+
+/// Bytes of a journal segment: enough for a group commit, and few enough to be zero-filled ahead within seconds.
+pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// See [`JOURNAL_SEGMENT_BYTES_MIN`].
+pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// Scrapes and health checks served at one time; the oldest gives way to one more.
+pub const SCRAPES_MAX: usize = 16;
+
+/// A scrape's request and answer, from its first byte to its last, take no longer; in milliseconds.
+pub const SCRAPE_TIME_MS: u64 = 10_000;
+
+/// Bytes of a scrape's request head, the least that hyper can be told.
+pub const SCRAPE_HEAD_BYTES: usize = 8192;
+
+/// Network interfaces told of in the metrics; a host of containers has thousands.
+pub const INTERFACES_MAX: usize = 64;
+
+/// A SET that did not enter its ring for this long is told as stalled, in milliseconds. An idle one enters every 100 ms.
+pub const SET_STALLED_MS: u64 = 2_000;
+
+/// How often control looks after the threads, in milliseconds.
+pub const CONTROL_TICK_MS: u16 = 100;
+
 const _: () = assert!(EARLIER_WINS_SHOWN_MAX <= u8::MAX as u32, "the welcome counts them in a byte");

@@ -1,3 +1,7 @@
 //! hongbaod: see `hongbaod --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hongbaod::cli::main()
+}

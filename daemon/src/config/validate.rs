@@ -1,0 +1,128 @@
+//! Whether a configuration fits the machine it is to run on. Pure: what the machine offers is an argument.
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::{Config, Descriptors, Period, Rate, Size};
+use crate::limits;
+
+/// Descriptors the process needs beside its connections: rings, listeners, journal segments, seed files, scrapes.
+pub const LISTENERS_AND_FILES: u32 = 256;
+
+/// What the machine offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Cores that this process may use.
+    pub cores: u32,
+    /// Hard limit of open files, for the process and for each ring's table.
+    pub nofile: u64,
+    /// Whether the kernel releases direct descriptors out of order (6.13), so that `auto` means direct.
+    pub direct_descriptors: bool,
+}
+
+impl Host {
+    /// This machine.
+    pub fn look() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let nofile = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
+        Self { cores, nofile, direct_descriptors: kernel_at_least(6, 13) }
+    }
+}
+
+/// Whether the running kernel is of this version or later.
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    let mut numbers = release.as_deref().unwrap_or("").split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(have_major)), Some(Ok(have_minor))) => (have_major, have_minor) >= (major, minor),
+        _ => false,
+    }
+}
+
+/// Connections that the limit of open files leaves to each SET.
+pub(super) fn connections_per_set_allowed(host: &Host, descriptors: Descriptors, sets: u32) -> u32 {
+    let limit = if is_direct(host, descriptors) {
+        // Each ring has a table of its own, of at most a million entries.
+        host.nofile.min(limits::DIRECT_DESCRIPTORS_MAX.into()).saturating_sub(limits::DESCRIPTORS_SPARE.into())
+    } else {
+        host.nofile.saturating_sub(LISTENERS_AND_FILES.into()) / u64::from(sets.max(1))
+    };
+    u32::try_from(limit).unwrap_or(u32::MAX)
+}
+
+fn is_direct(host: &Host, descriptors: Descriptors) -> bool {
+    match descriptors {
+        Descriptors::Auto => host.direct_descriptors,
+        Descriptors::Direct => true,
+        Descriptors::Plain => false,
+    }
+}
+
+/// Everything that is wrong with `config` on `host`, each with what to do about it.
+pub(super) fn problems(config: &Config, host: &Host, demo: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut check = |good: bool, problem: &dyn Fn() -> String| {
+        if !good {
+            problems.push(problem());
+        }
+    };
+    check((1..=limits::SETS_MAX).contains(&config.sets), &|| {
+        format!("sets is {}: it must be between 1 and {}", config.sets, limits::SETS_MAX)
+    });
+    check(config.connections_per_set > 0, &|| "connections-per-set is 0: it must be at least 1".to_owned());
+    let allowed = connections_per_set_allowed(host, config.descriptors, config.sets);
+    check(config.connections_per_set <= allowed, &|| too_many_connections(config, host, allowed));
+    check(config.listen.port() == 0 || config.listen != config.metrics_listen, &|| {
+        format!("listen and metrics-listen are both {}: give one of them another port", config.listen)
+    });
+    check(config.issue_rate != Rate::PerSecond(0), &|| {
+        "issue-rate is 0/s: nothing would ever be won; write at least 1/s".to_owned()
+    });
+    for (name, period, least, most) in [
+        ("min-shake-interval", config.min_shake_interval, Period::seconds(0), Period::seconds(3600)),
+        ("login-timeout", config.login_timeout, Period::millis(100), Period::seconds(3600)),
+        ("idle-timeout", config.idle_timeout, Period::millis(100), Period::seconds(24 * 3600)),
+        ("latency-budget", config.latency_budget, Period::seconds(0), Period::seconds(1)),
+        ("drain-timeout", config.drain_timeout, Period::millis(100), Period::seconds(3600)),
+    ] {
+        check((least..=most).contains(&period), &|| {
+            format!("{name} is {period}: it must be between {least} and {most}")
+        });
+    }
+    let segment = config.journal_segment_size;
+    let (least, most) = (Size(limits::JOURNAL_SEGMENT_BYTES_MIN), Size(limits::JOURNAL_SEGMENT_BYTES_MAX));
+    check((least..=most).contains(&segment) && segment.0.is_multiple_of(4096), &|| {
+        format!("journal-segment-size is {segment}: it must be a multiple of 4KiB between {least} and {most}")
+    });
+    check(!demo || config.listen.ip().is_loopback(), &|| {
+        format!(
+            "listen is {} but there is no campaign: name one with --seed-dir DIR and --data-dir DIR (the demo campaign \
+             runs on loopback only)",
+            config.listen
+        )
+    });
+    problems
+}
+
+fn too_many_connections(config: &Config, host: &Host, allowed: u32) -> String {
+    let wanted = config.connections_per_set;
+    if is_direct(host, config.descriptors) {
+        if host.nofile >= limits::DIRECT_DESCRIPTORS_MAX.into() {
+            return format!(
+                "connections-per-set is {wanted}: a ring's table holds at most {allowed}; use more SETs (--sets), or plain \
+                 descriptors (--descriptors plain)"
+            );
+        }
+        return format!(
+            "connections-per-set is {wanted}: the hard limit of open files (RLIMIT_NOFILE) is {}, which leaves {allowed} to \
+             each SET; use more SETs (--sets), or raise the limit (LimitNOFILE= in the systemd unit, `ulimit -Hn`, \
+             fs.nr_open)",
+            host.nofile
+        );
+    }
+    format!(
+        "connections-per-set is {wanted} on {} SETs: the hard limit of open files (RLIMIT_NOFILE) is {}, which leaves \
+         {allowed} to each SET with plain descriptors; ask for fewer, or raise the limit (LimitNOFILE= in the systemd unit, \
+         `ulimit -Hn`, fs.nr_open)",
+        config.sets, host.nofile
+    )
+}
