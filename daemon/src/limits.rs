@@ -75,3 +75,32 @@ pub const SET_STALLED_MS: u64 = 2_000;
 pub const CONTROL_TICK_MS: u16 = 100;
 
 const _: () = assert!(EARLIER_WINS_SHOWN_MAX <= u8::MAX as u32, "the welcome counts them in a byte");
+
+// The feeder.
+
+/// An issue rate that is no limit: envelopes go out as fast as they are demanded.
+pub const ISSUE_RATE_UNLIMITED: u64 = u64::MAX;
+
+/// How often the feeder deals, in milliseconds: short against the stock of a SET, long against a wake-up.
+pub const FEEDER_TICK_MS: u64 = 5;
+
+/// What the token bucket holds at most, in milliseconds of the issue rate: ten ticks, so that a late tick loses nothing, and at most
+/// 0.5 % over the rate in any ten seconds.
+pub const ISSUE_BURST_MS: u64 = 50;
+
+/// What it holds at low rates, where that would be less: one envelope, and what these milliseconds bring while it waits for its tick.
+pub const ISSUE_LATENESS_MS: u64 = 4 * FEEDER_TICK_MS;
+
+/// Envelopes dealt in one tick, at most: 3.2 million a second.
+pub const DEALT_PER_TICK_MAX: usize = 16_384;
+
+/// Blocks in one of the feeder's reads: 256 KiB.
+pub const FEEDER_READ_BLOCKS: u32 = 64;
+
+/// Reads done ahead of the dealing: 1 MiB of buffers, 65,280 envelopes.
+pub const FEEDER_READS_AHEAD: usize = 4;
+
+/// Log lines on damaged blocks of one seed file, at most; what lies beyond is counted only.
+pub const FEEDER_DAMAGE_LINES_MAX: u32 = 16;
+
+const _: () = assert!(ISSUE_LATENESS_MS < ISSUE_BURST_MS, "a few late ticks must not cost envelopes");

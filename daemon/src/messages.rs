@@ -95,6 +95,19 @@ pub enum SetCommand {
     Stop,
 }
 
+/// What control tells the feeder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeederCommand {
+    /// From now on this many envelopes a second; [`ISSUE_RATE_UNLIMITED`](crate::limits::ISSUE_RATE_UNLIMITED) for no limit.
+    SetRate(u64),
+    /// Deal nothing until [`Resume`](Self::Resume).
+    Pause,
+    /// Deal again, at the rate that was set last.
+    Resume,
+    /// Deal nothing any more, take back what the SETs return, and end when every SET has dropped its ends.
+    Stop,
+}
+
 /// A SET's ends.
 pub struct SetEnds {
     /// Envelopes to give away, from the feeder.
