@@ -79,14 +79,14 @@ impl<'a> RecordBlock<'a> {
         }
         let (records, unused) = block[HEADER_BYTES..].split_at(expected * RECORD_BYTES);
         if unused.iter().any(|byte| *byte != 0) {
-            return Err(SeedError::Field("bytes behind the last record are set"));
+            return Err(SeedError::Reserved);
         }
         for record in records.chunks_exact(RECORD_BYTES) {
             if record[0..8] == [0; 8] {
                 return Err(SeedError::Field("an envelope holds nothing"));
             }
             if record[12..16] != [0; 4] {
-                return Err(SeedError::Field("reserved bytes of a record are set"));
+                return Err(SeedError::Reserved);
             }
         }
         Ok(Self { binding: *binding, first_index, records })

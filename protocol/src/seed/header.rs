@@ -88,7 +88,7 @@ impl Header {
             || block[28..32] != [0; 4]
             || block[ROOM_OFFSET..CRC_OFFSET].iter().any(|byte| *byte != 0)
         {
-            return Err(SeedError::Field("bytes that must be zero are set"));
+            return Err(SeedError::Reserved);
         }
         let (count, total) = (u32_at(24), Cents(u64_at(32)));
         if count == 0 {

@@ -38,6 +38,9 @@ pub enum SeedError {
         /// Number of the place it was read from.
         expected: u32,
     },
+    /// Bytes that version 1 keeps at zero are not.
+    #[error("reserved bytes are set")]
+    Reserved,
     /// A field holds a value that it cannot have.
     #[error("{0}")]
     Field(&'static str),
