@@ -207,6 +207,8 @@ pub struct LedgerCells {
     pub journal_bytes: Cell,
     /// Segments in use now.
     pub journal_segments: Cell,
+    /// Tries to make the next segment that failed: the disk is full or failing, and issue will stop when this one is full.
+    pub spares_failed: Cell,
     /// 1 while the journal cannot take records, else 0.
     pub halted: Cell,
     /// Duration of a commit, in microseconds.

@@ -104,3 +104,40 @@ pub const FEEDER_READS_AHEAD: usize = 4;
 pub const FEEDER_DAMAGE_LINES_MAX: u32 = 16;
 
 const _: () = assert!(ISSUE_LATENESS_MS < ISSUE_BURST_MS, "a few late ticks must not cost envelopes");
+
+// The ledger.
+
+/// Unit of the journal: blocks are padded to it, and so no write touches a page that holds acknowledged records.
+pub const JOURNAL_PAGE_BYTES: usize = 4096;
+
+/// A block, and so a commit, is at most this long: 6,550 wins, more than arrive during a flush.
+pub const JOURNAL_BLOCK_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a segment, unless told otherwise: at 200 wins a second, each a commit of its own, it lasts 80 seconds.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Wins that the ledger reserves room for at the start, beyond those it has: address space that is used as wins come.
+pub const LEDGER_WINS_EXPECTED: usize = 3_500_000;
+
+/// Requests taken from one SET before the next one's turn.
+pub const LEDGER_REQUESTS_PER_SET_AND_TURN: usize = 512;
+
+/// Logins that may wait for one flush; beyond it requests stay queued.
+pub const LEDGER_LOGINS_WAITING_MAX: usize = 4096;
+
+/// Time between two tries to make a segment, in microseconds: soon enough to resume, rare enough to leave a full disk alone.
+pub const LEDGER_SPARE_RETRY_US: u64 = 1_000_000;
+
+/// Longest sleep of an idle ledger, in microseconds: bounds how late it sees a SET end or a segment made, of which no doorbell tells.
+pub const LEDGER_IDLE_WAIT_US: u32 = 50_000;
+
+/// Sleep of a ledger whose requests wait for room in a SET's verdict queue, in microseconds: no doorbell tells of that.
+pub const LEDGER_BLOCKED_WAIT_US: u32 = 1_000;
+
+/// Verdict slots that the answer to a login takes at most.
+pub const LEDGER_LOGIN_VERDICTS_MAX: usize = EARLIER_WINS_SHOWN_MAX as usize + 1;
+
+const _: () = assert!(JOURNAL_BLOCK_BYTES_MAX.is_multiple_of(JOURNAL_PAGE_BYTES));
+const _: () = assert!(JOURNAL_SEGMENT_BYTES.is_multiple_of(JOURNAL_PAGE_BYTES as u64));
+const _: () = assert!(JOURNAL_SEGMENT_BYTES_MIN >= JOURNAL_BLOCK_BYTES_MAX as u64, "every block fits an empty segment");
+const _: () = assert!(LEDGER_VERDICTS_PER_SET >= LEDGER_LOGIN_VERDICTS_MAX, "else a login could never be answered");

@@ -229,9 +229,20 @@ impl RingCore {
     /// What the entry points to stays valid, and is not written to by others, until the operation has completed; or, where it
     /// completes only on failure, until the enter that submits it has returned.
     pub(crate) unsafe fn push(&mut self, entry: &Entry) {
+        // SAFETY: the caller keeps what the entry points to, as this function's contract asks.
+        unsafe { self.push_together(std::slice::from_ref(entry)) };
+    }
+
+    /// As `push`, for entries that are linked: they are submitted by one enter, as a chain does not reach into the next one.
+    /// At most as many as the smallest submission queue holds.
+    ///
+    /// # Safety
+    ///
+    /// As for `push`, for each of the entries.
+    pub(crate) unsafe fn push_together(&mut self, entries: &[Entry]) {
         for _ in 0..PUSH_TRIES_MAX {
-            // SAFETY: the caller keeps what the entry points to, as this function's contract asks.
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+            // SAFETY: the caller keeps what the entries point to, as this function's contract asks.
+            if unsafe { self.ring.submission().push_multiple(entries) }.is_ok() {
                 return;
             }
             self.counters.enters += 1;

@@ -4,21 +4,27 @@
 //! traits [`Network`] and [`Disk`], so that tests put [`simulated`] ones in their place.
 
 mod core;
+pub mod disk;
+mod disk_ring;
 pub mod doorbell;
 pub mod driver;
 mod operation;
 pub mod outbox;
 mod pages;
 pub mod simulated;
+pub mod simulated_disk;
 pub mod token;
 pub mod unavailable;
 pub mod wait;
 
 pub use core::Features;
+pub use disk::{DISK_PAGE_BYTES, Disk, DiskBuffer, DiskEvent, DiskStage, WriteFailure, WritePath};
+pub use disk_ring::DiskRing;
 pub use doorbell::Doorbell;
 pub use driver::{Completion, Event, Network, NetworkCounters, OutboxFull, Receive, Received, Sent, Socket};
 pub use nix::errno::Errno;
 pub use outbox::Outbox;
+pub use simulated_disk::{SimulatedDisk, SimulatedFile, SimulatedStorage};
 pub use token::{Generation, Token};
 pub use unavailable::{Setting, Unavailable};
 pub use wait::{Pace, Wait};

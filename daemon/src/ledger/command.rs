@@ -1,0 +1,328 @@
+//! `hongbaod ledger verify|show|export`: reading a journal, a live daemon's too. Nothing is written or locked.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::accounts::{Accounts, Caps};
+use super::error::LedgerError;
+use super::journal::{Record, SegmentFolder, Sequence};
+use super::recovery::Tail;
+use super::replay::{Replayed, replay, replay_in_use};
+use crate::exit::{Exit, Failure};
+
+/// Look into a ledger.
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Check every block and record of a journal.
+    ///
+    /// Exits with 0 where the journal is whole, even while a daemon writes to it, and with 65 where it is damaged. A write that a crash
+    /// left unfinished at the end is no damage: nobody was told of what it held, and the next start cuts it.
+    #[command(
+        after_help = "Examples:\n  hongbaod ledger verify /var/lib/hongbao\n  hongbaod ledger verify ./data && echo whole"
+    )]
+    Verify {
+        /// The data folder.
+        #[arg(value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+    /// Say what a ledger holds.
+    #[command(
+        after_help = "Examples:\n  hongbaod ledger show /var/lib/hongbao\n  hongbaod ledger show ./data --json | jq .issued"
+    )]
+    Show {
+        /// The data folder.
+        #[arg(value_name = "DIR")]
+        data_dir: PathBuf,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write every record to the standard output, the oldest first.
+    ///
+    /// Of a damaged journal, all that is whole up to the damage is written, and then it exits with 65.
+    #[command(after_help = "Examples:\n  hongbaod ledger export /var/lib/hongbao --format jsonl > wins.jsonl\n  \
+        hongbaod ledger export ./data | jq -r 'select(.kind == \"win\") | [.user, .amount_cents] | @csv'")]
+    Export {
+        /// The data folder.
+        #[arg(value_name = "DIR")]
+        data_dir: PathBuf,
+        /// How.
+        #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+        format: Format,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// Runs the command.
+pub fn run(args: LedgerArgs) -> Result<(), Failure> {
+    let output = &mut BufWriter::new(io::stdout().lock());
+    let done = match args.command {
+        LedgerCommand::Verify { data_dir } => verify(&data_dir, output),
+        LedgerCommand::Show { data_dir, json } => show(&data_dir, json, output),
+        LedgerCommand::Export { data_dir, format: Format::Jsonl } => export(&data_dir, output),
+    };
+    let flushed = output.flush().map_err(CommandError::Output);
+    match done.and(flushed) {
+        // Whoever reads our output has seen enough.
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(CommandError::Output(error)) => Err(Failure::io("cannot write the output", &error)),
+        Err(CommandError::Missing(data_dir)) => Err(Failure::new(
+            Exit::Unavailable,
+            format!(
+                "{}: no journal is here. Give the data folder, that of the daemon's --data-dir.",
+                data_dir.display()
+            ),
+        )),
+        Err(CommandError::Ledger(error)) => Err(error.into()),
+        Ok(()) => Ok(()),
+    }
+}
+
+enum CommandError {
+    Ledger(LedgerError),
+    Missing(PathBuf),
+    Output(io::Error),
+}
+
+impl From<io::Error> for CommandError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<LedgerError> for CommandError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+/// What `show` prints.
+#[derive(Debug, Serialize)]
+struct Summary {
+    campaign: Option<u64>,
+    server: Option<u16>,
+    journal: Option<String>,
+    begun: Option<String>,
+    segments: usize,
+    segment_bytes: u64,
+    blocks: u64,
+    records: u64,
+    issued: u64,
+    issued_cents: u64,
+    users: u64,
+    last_block: u64,
+    last_win: Option<String>,
+    end_segment: u32,
+    end_offset: u64,
+    unfinished_bytes: u64,
+}
+
+impl Summary {
+    fn new(replayed: &Replayed, accounts: &Accounts) -> Self {
+        let point = &replayed.point;
+        Self {
+            campaign: replayed.binding.map(|binding| binding.campaign.0),
+            server: replayed.binding.map(|binding| binding.server.0),
+            journal: point.journal.map(|journal| format!("{:032x}", journal.0)),
+            begun: replayed.binding.map(|binding| rfc3339(binding.time_us)),
+            segments: replayed.segments.len(),
+            segment_bytes: replayed.segments.iter().map(|segment| segment.bytes).sum(),
+            blocks: replayed.blocks,
+            records: point.record.0 - 1,
+            issued: accounts.issued(),
+            issued_cents: accounts.cents().0,
+            users: accounts.users(),
+            last_block: point.block - 1,
+            last_win: (replayed.last_win_us > 0).then(|| rfc3339(replayed.last_win_us)),
+            end_segment: point.segment.0,
+            end_offset: point.offset,
+            unfinished_bytes: match &replayed.tail {
+                Tail::Clean => 0,
+                Tail::Torn(range) => range.end - range.start,
+            },
+        }
+    }
+}
+
+fn read(data_dir: &Path) -> Result<(Replayed, Accounts), CommandError> {
+    if !SegmentFolder::of(data_dir).path().is_dir() {
+        return Err(CommandError::Missing(data_dir.to_owned()));
+    }
+    Ok(replay_in_use(data_dir, || Accounts::new(Caps::UNLIMITED, 0))?)
+}
+
+fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
+    let (replayed, accounts) = read(data_dir)?;
+    let summary = Summary::new(&replayed, &accounts);
+    writeln!(
+        output,
+        "{}: whole: {} records in {} blocks of {} segments, {} envelopes issued, {} cents",
+        data_dir.display(),
+        summary.records,
+        summary.blocks,
+        summary.segments,
+        summary.issued,
+        summary.issued_cents
+    )?;
+    if let Tail::Torn(range) = &replayed.tail {
+        writeln!(
+            output,
+            "{}: bytes {} to {} are a write that is not finished, by a crash or by the daemon that is running; nobody was told of it",
+            SegmentFolder::of(data_dir).segment_path(replayed.point.segment).display(),
+            range.start,
+            range.end
+        )?;
+    }
+    Ok(())
+}
+
+fn show(data_dir: &Path, json: bool, output: &mut dyn Write) -> Result<(), CommandError> {
+    let (replayed, accounts) = read(data_dir)?;
+    let summary = Summary::new(&replayed, &accounts);
+    if json {
+        serde_json::to_writer(&mut *output, &summary).map_err(io::Error::from)?;
+        return Ok(writeln!(output)?);
+    }
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    let number = |number: Option<u64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
+    let lines = [
+        ("campaign", number(summary.campaign)),
+        ("server", number(summary.server.map(u64::from))),
+        ("journal", or_none(&summary.journal)),
+        ("begun", or_none(&summary.begun)),
+        ("segments", format!("{} ({} bytes)", summary.segments, summary.segment_bytes)),
+        ("records", summary.records.to_string()),
+        ("envelopes issued", summary.issued.to_string()),
+        ("cents issued", summary.issued_cents.to_string()),
+        ("users", summary.users.to_string()),
+        ("last block", summary.last_block.to_string()),
+        ("last win", or_none(&summary.last_win)),
+        ("end", format!("segment {}, offset {}", replayed.point.segment, summary.end_offset)),
+        ("unfinished bytes", summary.unfinished_bytes.to_string()),
+    ];
+    for (name, value) in lines {
+        writeln!(output, "{name:<18}{value}")?;
+    }
+    Ok(())
+}
+
+/// One line of `export`.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line {
+    Binding { sequence: u64, campaign: u64, server: u16, time: String },
+    Win { sequence: u64, envelope: u64, sponsor: u32, user: u64, amount_cents: u64, time: String },
+}
+
+impl Line {
+    fn new(sequence: Sequence, record: &Record) -> Self {
+        let sequence = sequence.0;
+        match record {
+            Record::Binding(binding) => Self::Binding {
+                sequence,
+                campaign: binding.campaign.0,
+                server: binding.server.0,
+                time: rfc3339(binding.time_us),
+            },
+            Record::Win(win) => Self::Win {
+                sequence,
+                envelope: win.envelope.id.0,
+                sponsor: win.envelope.sponsor.0,
+                user: win.user.0,
+                amount_cents: win.envelope.amount.0,
+                time: rfc3339(win.time_us),
+            },
+        }
+    }
+}
+
+/// First finds out how far the journal is whole, then writes that far: a daemon may be writing on.
+fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
+    let (end, verdict) = match read(data_dir) {
+        Ok((replayed, _)) => (replayed.point.record, Ok(())),
+        Err(CommandError::Ledger(error @ LedgerError::Damaged { .. })) => (Sequence(u64::MAX), Err(error)),
+        Err(error) => return Err(error),
+    };
+    let mut written = Ok(());
+    let segments = SegmentFolder::of(data_dir).list().map_err(LedgerError::from)?;
+    let mut accounts = Accounts::new(Caps::UNLIMITED, 0);
+    let walked = replay(data_dir, segments, &mut accounts, &mut |sequence, record| {
+        if sequence < end && written.is_ok() {
+            written = serde_json::to_writer(&mut *output, &Line::new(sequence, record))
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(output));
+        }
+    });
+    written?;
+    verdict?;
+    match walked {
+        // Damage behind the end of the first walk is the daemon's writing.
+        Ok(_) | Err(LedgerError::Damaged { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `2026-02-17T12:00:00.000000Z`, of microseconds since 1970.
+fn rfc3339(unix_us: u64) -> String {
+    let (seconds, microseconds) = (unix_us / 1_000_000, unix_us % 1_000_000);
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{microseconds:06}Z")
+}
+
+/// Year, month and day of a day since 1970, by counting in years that begin in March, whose leap day comes last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    const FROM_MARCH_OF_YEAR_0: u64 = 719_468;
+    let days = days + FROM_MARCH_OF_YEAR_0;
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month_from_march = (5 * day + 2) / 153;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    (year, month, day - (153 * month_from_march + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_calendars_have_them() {
+        // Against `date -u -d @SECONDS +%FT%TZ`.
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.000007Z"),
+            (951_782_399, "2000-02-28T23:59:59.000007Z"),
+            (951_782_400, "2000-02-29T00:00:00.000007Z"),
+            (1_771_329_600, "2026-02-17T12:00:00.000007Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000007Z"),
+        ] {
+            assert_eq!(rfc3339(seconds * 1_000_000 + 7), expected);
+        }
+    }
+
+    #[test]
+    fn a_folder_without_a_journal_is_refused_with_what_to_give() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let args = LedgerArgs { command: LedgerCommand::Verify { data_dir: dir.path().to_owned() } };
+        let failure = run(args).expect_err("nothing is there");
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.message.contains("--data-dir"), "{}", failure.message);
+    }
+}

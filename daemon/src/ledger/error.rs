@@ -1,0 +1,120 @@
+//! What keeps the ledger from opening or running, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hongbao_protocol::{CampaignId, ServerId};
+use hongbao_uring::Unavailable;
+use thiserror::Error;
+
+use super::journal::{SegmentError, SegmentFolder};
+use super::recovery::Damage;
+use crate::exit::{Exit, Failure};
+
+/// The ledger cannot be opened, bound or run.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// Another process holds the data.
+    #[error(
+        "{}: the data is in use by {holder}. Stop that daemon first, or give this one a folder of its own (--data-dir).", data_dir.display()
+    )]
+    Locked {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// `process N`, as far as it is known.
+        holder: String,
+    },
+    /// The data folder cannot be used.
+    #[error("cannot {doing} {}: {error}. The data folder must exist or be makeable, and belong to the daemon's user: `chown -R USER {}`.",
+        path.display(), data_dir.display())]
+    DataDir {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A file of the journal cannot be used.
+    #[error("{0}")]
+    Segment(#[from] SegmentError),
+    /// The journal is damaged.
+    #[error(
+        "{}: {damage}. Nothing was changed. Keep a copy of the folder (`cp -a {data} {data}.damaged`), see \
+         what is readable with `hongbaod ledger verify {data}` and `hongbaod ledger export {data} --format jsonl`, and look for \
+         failing memory or disks; the daemon starts only with a whole journal.",
+        file.display(), data = data_dir.display()
+    )]
+    Damaged {
+        /// The segment's file.
+        file: PathBuf,
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Where and what.
+        damage: Damage,
+    },
+    /// The journal is of another campaign or server.
+    #[error(
+        "{}: the journal belongs to campaign {found_campaign}, server {found_server}, and the seeds to campaign {campaign}, server \
+         {server}. Start with the seeds of that campaign and --server {found_server}, or with another --data-dir.", data_dir.display()
+    )]
+    BoundElsewhere {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// As the journal says.
+        found_campaign: CampaignId,
+        /// As the journal says.
+        found_server: ServerId,
+        /// As asked for.
+        campaign: CampaignId,
+        /// As asked for.
+        server: ServerId,
+    },
+    /// An option has a value that it cannot have.
+    #[error("{0}")]
+    Option(String),
+    /// No ring.
+    #[error("{0}")]
+    Unavailable(#[from] Unavailable),
+    /// The ring broke.
+    #[error("the ledger's ring failed: {0}. Acknowledged wins are safe; start the daemon again.")]
+    Ring(io::Error),
+}
+
+impl LedgerError {
+    pub(super) fn data_dir(doing: &'static str, path: &Path, data_dir: &Path) -> impl FnOnce(io::Error) -> Self {
+        let (path, data_dir) = (path.to_owned(), data_dir.to_owned());
+        move |error| Self::DataDir { doing, path, data_dir, error }
+    }
+
+    pub(super) fn damaged(data_dir: &Path, damage: Damage) -> Self {
+        let file = SegmentFolder::of(data_dir).segment_path(damage.segment);
+        Self::Damaged { file, data_dir: data_dir.to_owned(), damage }
+    }
+
+    fn exit(&self) -> Exit {
+        let of_io = |error: &io::Error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Exit::Permission,
+            io::ErrorKind::NotFound => Exit::Unavailable,
+            _ => Exit::Io,
+        };
+        match self {
+            Self::Locked { .. } | Self::Unavailable(_) => Exit::Unavailable,
+            Self::DataDir { error, .. } | Self::Segment(SegmentError::Io { error, .. }) => of_io(error),
+            Self::Segment(SegmentError::Missing { .. } | SegmentError::Length { .. }) | Self::Damaged { .. } => {
+                Exit::Data
+            }
+            Self::BoundElsewhere { .. } => Exit::Config,
+            Self::Option(_) => Exit::Usage,
+            Self::Ring(_) => Exit::Os,
+        }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::new(error.exit(), error.to_string())
+    }
+}

@@ -1,0 +1,277 @@
+//! Segment files: their names, and how one is made so that writing into it later touches nothing but its own blocks.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hongbao_uring::WritePath;
+use thiserror::Error;
+
+use crate::limits::{JOURNAL_PAGE_BYTES, JOURNAL_SEGMENT_BYTES_MAX};
+
+/// Number of a segment, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentNumber(pub u32);
+
+impl SegmentNumber {
+    /// Of a new journal.
+    pub const FIRST: Self = Self(1);
+
+    /// The one after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("a journal has fewer than 2^32 segments"))
+    }
+
+    fn file_name(self) -> String {
+        format!("{self}.segment")
+    }
+}
+
+impl fmt::Display for SegmentNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08}", self.0)
+    }
+}
+
+/// A segment that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// Its number.
+    pub number: SegmentNumber,
+    /// Its place.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// The journal's folder could not be used.
+#[derive(Debug, Error)]
+pub enum SegmentError {
+    /// The operating system refused.
+    #[error("cannot {doing} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A number is missing.
+    #[error("{}: the segment is missing, though {} exists", missing.display(), beyond.display())]
+    Missing {
+        /// What should be there.
+        missing: PathBuf,
+        /// What is.
+        beyond: PathBuf,
+    },
+    /// Not a length that a segment can have.
+    #[error("{}: {bytes} bytes are not the length of a segment (a multiple of 4096, at most 1 GiB): it was cut or is no segment", path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
+}
+
+impl SegmentError {
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io { doing, path, error }
+    }
+}
+
+/// The folder that holds the segments.
+#[derive(Clone, Debug)]
+pub struct SegmentFolder {
+    path: PathBuf,
+}
+
+/// Zeros are written and synced in steps of this size, so that the commits meanwhile wait for one step at most.
+const ZERO_STEP_BYTES: usize = 1024 * 1024;
+static ZEROS: [u8; ZERO_STEP_BYTES] = [0; ZERO_STEP_BYTES];
+
+impl SegmentFolder {
+    /// The journal's folder in this data folder.
+    pub fn of(data_dir: &Path) -> Self {
+        Self { path: data_dir.join("journal") }
+    }
+
+    /// Its place.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the folder where it is missing.
+    pub fn create(&self) -> Result<(), SegmentError> {
+        if self.path.is_dir() {
+            return Ok(());
+        }
+        fs::DirBuilder::new().mode(0o750).create(&self.path).map_err(SegmentError::io("create", &self.path))?;
+        let parent = self.path.parent().expect("the folder lies in the data folder");
+        sync_folder(parent).map_err(SegmentError::io("sync", parent))
+    }
+
+    /// The place of a segment.
+    pub fn segment_path(&self, number: SegmentNumber) -> PathBuf {
+        self.path.join(number.file_name())
+    }
+
+    /// The segments, in order and without a gap. Files with other names are not looked at.
+    pub fn list(&self) -> Result<Vec<SegmentFile>, SegmentError> {
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(SegmentError::io("list", &self.path))? {
+            let path = entry.map_err(SegmentError::io("list", &self.path))?.path();
+            let Some(number) = segment_number(&path) else { continue };
+            let bytes = fs::metadata(&path).map_err(SegmentError::io("look at", &path))?.len();
+            if bytes == 0 || !bytes.is_multiple_of(JOURNAL_PAGE_BYTES as u64) || bytes > JOURNAL_SEGMENT_BYTES_MAX {
+                return Err(SegmentError::Length { path, bytes });
+            }
+            segments.push(SegmentFile { number, path, bytes });
+        }
+        segments.sort_by_key(|segment| segment.number);
+        for pair in segments.windows(2) {
+            if pair[1].number != pair[0].number.next() {
+                let missing = self.segment_path(pair[0].number.next());
+                return Err(SegmentError::Missing { missing, beyond: pair[1].path.clone() });
+            }
+        }
+        Ok(segments)
+    }
+
+    /// Makes a segment: zeros, synced, under a passing name until it is whole. Takes its time; blocks the thread.
+    /// A failure leaves no file behind.
+    pub fn make(&self, number: SegmentNumber, bytes: u64) -> io::Result<()> {
+        let passing = self.path.join(format!("{number}.new"));
+        let made = zero_filled(&passing, bytes).and_then(|()| fs::rename(&passing, self.segment_path(number)));
+        if made.is_err() {
+            // Frees what the zeros took of a disk that may be full. That it fails too would change nothing.
+            let _ = fs::remove_file(&passing);
+        }
+        made.and_then(|()| sync_folder(&self.path))
+    }
+
+    /// Removes what a crash left of segments in the making.
+    pub fn remove_unfinished(&self) -> Result<(), SegmentError> {
+        for entry in fs::read_dir(&self.path).map_err(SegmentError::io("list", &self.path))? {
+            let path = entry.map_err(SegmentError::io("list", &self.path))?.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                fs::remove_file(&path).map_err(SegmentError::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a segment for the ring's durable writes.
+    pub fn open_for_ring(&self, number: SegmentNumber, write_path: WritePath) -> io::Result<File> {
+        OpenOptions::new().write(true).custom_flags(write_path.open_flags()).open(self.segment_path(number))
+    }
+
+    /// Writes and syncs, at a time when no ring runs.
+    pub fn write_now(&self, number: SegmentNumber, offset: u64, bytes: &[u8]) -> Result<(), SegmentError> {
+        let path = self.segment_path(number);
+        let file = OpenOptions::new().write(true).open(&path).map_err(SegmentError::io("open", &path))?;
+        file.write_all_at(bytes, offset).map_err(SegmentError::io("write to", &path))?;
+        file.sync_data().map_err(SegmentError::io("sync", &path))
+    }
+
+    /// Makes sure that what will be read from the segment is what the disk holds: flushes what an earlier process left in the page
+    /// cache, then drops the pages, as after a failed flush the cache may show what never reached the disk.
+    pub fn settle(&self, number: SegmentNumber) -> Result<(), SegmentError> {
+        let path = self.segment_path(number);
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(SegmentError::io("open", &path))?;
+        file.sync_data().map_err(SegmentError::io("sync", &path))?;
+        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&file, 0, 0, advice)
+            .map_err(|errno| SegmentError::io("drop the cached pages of", &path)(errno.into()))
+    }
+}
+
+impl SegmentFile {
+    /// Reads all of it into `bytes`, which takes its length.
+    pub fn read(&self, bytes: &mut Vec<u8>) -> Result<(), SegmentError> {
+        bytes.clear();
+        let file = File::open(&self.path).map_err(SegmentError::io("open", &self.path))?;
+        bytes.reserve_exact(self.bytes as usize);
+        file.take(self.bytes).read_to_end(bytes).map_err(SegmentError::io("read", &self.path))?;
+        if bytes.len() as u64 != self.bytes {
+            return Err(SegmentError::Length { path: self.path.clone(), bytes: bytes.len() as u64 });
+        }
+        Ok(())
+    }
+}
+
+fn zero_filled(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+    let mut left = bytes as usize;
+    while left > 0 {
+        let step = left.min(ZERO_STEP_BYTES);
+        file.write_all(&ZEROS[..step])?;
+        file.sync_data()?;
+        left -= step;
+    }
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn segment_number(path: &Path) -> Option<SegmentNumber> {
+    let digits = path.file_name()?.to_str()?.strip_suffix(".segment")?;
+    let number = SegmentNumber(digits.parse().ok()?);
+    (number.0 > 0 && number.to_string() == digits).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, SegmentFolder) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = SegmentFolder::of(dir.path());
+        folder.create().expect("the folder is made");
+        (dir, folder)
+    }
+
+    #[test]
+    fn a_segment_is_whole_zeros_under_its_name_or_not_there() {
+        let (_dir, folder) = folder();
+        folder.make(SegmentNumber(1), 1 << 20).expect("made");
+        let segments = folder.list().expect("listed");
+        let mut bytes = Vec::new();
+        segments[0].read(&mut bytes).expect("read");
+        assert_eq!((segments.len(), bytes.len()), (1, 1 << 20));
+        assert!(bytes.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_segment_in_the_making_is_removed() {
+        let (_dir, folder) = folder();
+        fs::write(folder.path().join("00000001.new"), b"half").expect("written");
+        folder.remove_unfinished().expect("removed");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn a_missing_segment_is_named() {
+        let (_dir, folder) = folder();
+        for number in [1, 3] {
+            folder.make(SegmentNumber(number), 4096).expect("made");
+        }
+        let error = folder.list().expect_err("a gap").to_string();
+        assert!(error.contains("00000002.segment"), "{error}");
+    }
+
+    #[test]
+    fn a_cut_segment_is_named() {
+        let (_dir, folder) = folder();
+        fs::write(folder.segment_path(SegmentNumber(1)), [0; 5000]).expect("written");
+        let error = folder.list().expect_err("an odd length").to_string();
+        assert!(error.contains("00000001.segment") && error.contains("5000"), "{error}");
+    }
+}

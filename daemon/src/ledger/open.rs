@@ -1,0 +1,265 @@
+//! Opening a ledger, binding it, and running it on the real disk.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use hongbao_protocol::{CampaignId, Envelope, ServerId};
+use hongbao_uring::{Disk, DiskRing, Doorbell, Errno, WritePath};
+
+use super::accounts::{Accounts, Caps};
+use super::commit::CommitFailure;
+use super::error::LedgerError;
+use super::journal::{
+    Binding, BlockHeader, ChainPoint, JournalId, JournalWriter, Record, SegmentError, SegmentFile, SegmentFolder,
+    SegmentNumber, SpareMaker, WIN_BYTES,
+};
+use super::lock::DataLock;
+use super::recovery::Tail;
+use super::replay::{Replayed, replay};
+use super::turn::{LedgerLoop, LedgerSummary, Now};
+use crate::cells::LedgerCells;
+use crate::exit::Exit;
+use crate::issued::IssuedBefore;
+use crate::limits::{
+    JOURNAL_BLOCK_BYTES_MAX, JOURNAL_PAGE_BYTES, JOURNAL_SEGMENT_BYTES, JOURNAL_SEGMENT_BYTES_MAX,
+    JOURNAL_SEGMENT_BYTES_MIN, LEDGER_WINS_EXPECTED,
+};
+use crate::messages::LedgerSetEnds;
+
+/// How to open a ledger.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// The data folder; made where it is missing.
+    pub data_dir: PathBuf,
+    /// In force from now on. Wins of earlier runs stay, whatever the caps were.
+    pub caps: Caps,
+    /// Length of new segments, in bytes: a multiple of 4096 between the bounds in `limits`.
+    pub segment_bytes: u64,
+    /// How blocks are written.
+    pub write_path: WritePath,
+    /// Wins to reserve room for, beyond those there are.
+    pub wins_expected: usize,
+}
+
+impl LedgerOptions {
+    /// The usual choices, for this folder and these caps.
+    pub fn new(data_dir: impl Into<PathBuf>, caps: Caps) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            caps,
+            segment_bytes: JOURNAL_SEGMENT_BYTES,
+            write_path: WritePath::Direct,
+            wins_expected: LEDGER_WINS_EXPECTED,
+        }
+    }
+}
+
+/// An opened ledger: locked, read, its torn tail cut. It writes nothing more before [`bind`](Self::bind) and [`run`](Self::run).
+#[derive(Debug)]
+pub struct Ledger {
+    options: LedgerOptions,
+    folder: SegmentFolder,
+    accounts: Accounts,
+    binding: Option<Binding>,
+    point: ChainPoint,
+    segments: Vec<SegmentFile>,
+    /// Of this run; above that of every block there is.
+    epoch: u64,
+    _lock: DataLock,
+}
+
+impl Ledger {
+    /// Locks the data folder and reads the journal. Damage is refused and changes nothing; a torn tail is cut and logged.
+    pub fn open(options: LedgerOptions) -> Result<Self, LedgerError> {
+        check(&options)?;
+        let lock = DataLock::acquire(&options.data_dir)?;
+        let folder = SegmentFolder::of(&options.data_dir);
+        folder.create()?;
+        folder.remove_unfinished()?;
+        let mut segments = folder.list()?;
+        if segments.is_empty() {
+            folder.make(SegmentNumber::FIRST, options.segment_bytes).map_err(|error| SegmentError::Io {
+                doing: "make",
+                path: folder.segment_path(SegmentNumber::FIRST),
+                error,
+            })?;
+            segments = folder.list()?;
+        }
+        // Only the last segment with blocks can hold a write that was never flushed; the one behind it is at most the spare.
+        for segment in segments.iter().rev().take(2) {
+            folder.settle(segment.number)?;
+        }
+        let begun = Instant::now();
+        let written = segments.iter().map(|segment| segment.bytes as usize).sum::<usize>() / WIN_BYTES;
+        let mut accounts = Accounts::new(options.caps, options.wins_expected + written.min(options.wins_expected));
+        let replayed = replay(&options.data_dir, segments, &mut accounts, &mut |_, _| {})?;
+        accounts.reserve(options.wins_expected);
+        tracing::info!(
+            wins = accounts.issued(),
+            users = accounts.users(),
+            cents = accounts.cents().0,
+            blocks = replayed.blocks,
+            segments = replayed.segments.len(),
+            milliseconds = begun.elapsed().as_millis() as u64,
+            "journal read"
+        );
+        cut_tail(&folder, &replayed)?;
+        if replayed.wins_over_cap > 0 {
+            tracing::warn!(
+                wins = replayed.wins_over_cap,
+                "the journal holds wins beyond the caps now in force; they stay"
+            );
+        }
+        let epoch = unix_us().max(replayed.point.epoch + 1);
+        let Replayed { binding, point, segments, .. } = replayed;
+        Ok(Self { options, folder, accounts, binding, point, segments, epoch, _lock: lock })
+    }
+
+    /// What was issued in earlier runs.
+    pub fn issued_before(&self) -> IssuedBefore {
+        let mut envelopes: Vec<Envelope> = self.accounts.envelopes().collect();
+        envelopes.sort_unstable_by_key(|envelope| envelope.id);
+        let campaign = self.binding.map(|binding| binding.campaign);
+        IssuedBefore { campaign, set: self.accounts.issued_set().clone(), envelopes }
+    }
+
+    /// Whom the journal belongs to, if it was bound.
+    pub fn binding(&self) -> Option<Binding> {
+        self.binding
+    }
+
+    /// Makes the journal that of this campaign and server, durably; or checks that it is.
+    pub fn bind(&mut self, campaign: CampaignId, server: ServerId) -> Result<(), LedgerError> {
+        if let Some(found) = self.binding {
+            if (found.campaign, found.server) == (campaign, server) {
+                return Ok(());
+            }
+            let data_dir = self.options.data_dir.clone();
+            let (found_campaign, found_server) = (found.campaign, found.server);
+            return Err(LedgerError::BoundElsewhere { data_dir, found_campaign, found_server, campaign, server });
+        }
+        let binding = Binding { campaign, server, time_us: unix_us() };
+        let random = RandomState::new().hash_one(process::id());
+        let journal = JournalId::new(campaign, binding.time_us, random);
+        let mut writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
+        let mut block = [0; JOURNAL_PAGE_BYTES];
+        let payload_bytes = Record::Binding(binding).encode(&mut block[BlockHeader::BYTES..]);
+        let placed = writer.seal(&mut block, payload_bytes, 1);
+        self.folder.write_now(placed.segment, placed.offset, &block[..placed.length])?;
+        self.point = *writer.point();
+        self.binding = Some(binding);
+        Ok(())
+    }
+
+    /// Runs until every SET has ended and all is flushed and answered. Makes its ring on the calling thread and lets `doorbell` wake it.
+    ///
+    /// # Panics
+    ///
+    /// Where the journal was not bound. Where a commit fails the process ends with exit code 74: nobody was told of its wins, and
+    /// only a new start can find out what the disk holds.
+    pub fn run(
+        self,
+        sets: Vec<LedgerSetEnds>,
+        doorbell: &Doorbell,
+        cells: Arc<LedgerCells>,
+    ) -> Result<LedgerSummary, LedgerError> {
+        let journal = self.point.journal.expect("the ledger is bound before it runs");
+        assert!(self.binding.is_some(), "the ledger is bound before it runs");
+        let write_path = self.supported_path()?;
+        let (file, spare) = self.open_segments(write_path)?;
+        let disk = DiskRing::open(write_path, doorbell)?;
+        let writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
+        let maker = SpareMaker::new(self.folder.clone(), self.options.segment_bytes, write_path);
+        let mut ledger = LedgerLoop::new(disk, self.accounts, (writer, file), (maker, spare), sets, cells);
+        let started = Instant::now();
+        loop {
+            let now = Now { unix_us: unix_us(), monotonic_us: started.elapsed().as_micros() as u64 };
+            ledger.turn(now).unwrap_or_else(|failure| abort(&failure));
+            if ledger.is_finished() {
+                return Ok(ledger.summary());
+            }
+            doorbell.going_to_sleep();
+            let wait = ledger.wait();
+            ledger.disk().enter(wait).map_err(LedgerError::Ring)?;
+            doorbell.woke_up();
+        }
+    }
+
+    /// The path asked for, or the one that works on every file system where this one has no direct writes.
+    fn supported_path(&self) -> Result<WritePath, LedgerError> {
+        match self.folder.open_for_ring(self.point.segment, self.options.write_path) {
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                tracing::warn!(
+                    "the file system of the data folder has no direct writes: using the page cache and fdatasync"
+                );
+                Ok(WritePath::Linked)
+            }
+            Err(error) => Err(self.cannot_open(self.point.segment, error)),
+            Ok(_) => Ok(self.options.write_path),
+        }
+    }
+
+    /// The segment in use, and the next one where it exists.
+    #[expect(clippy::type_complexity, reason = "a file, and perhaps another with its length")]
+    fn open_segments(&self, path: WritePath) -> Result<(Arc<File>, Option<(Arc<File>, u64)>), LedgerError> {
+        let open = |number| match self.folder.open_for_ring(number, path) {
+            Ok(file) => Ok(Arc::new(file)),
+            Err(error) => Err(self.cannot_open(number, error)),
+        };
+        let spare = self.segments.iter().find(|segment| segment.number == self.point.segment.next());
+        let spare = spare.map(|segment| open(segment.number).map(|file| (file, segment.bytes))).transpose()?;
+        Ok((open(self.point.segment)?, spare))
+    }
+
+    fn cannot_open(&self, number: SegmentNumber, error: std::io::Error) -> LedgerError {
+        SegmentError::Io { doing: "open", path: self.folder.segment_path(number), error }.into()
+    }
+
+    /// Length of the segment in use.
+    fn segment_bytes(&self) -> u64 {
+        let current = self.segments.iter().find(|segment| segment.number == self.point.segment);
+        current.expect("the chain ends in a segment that exists").bytes
+    }
+}
+
+fn check(options: &LedgerOptions) -> Result<(), LedgerError> {
+    let bytes = options.segment_bytes;
+    let allowed = JOURNAL_SEGMENT_BYTES_MIN..=JOURNAL_SEGMENT_BYTES_MAX;
+    if allowed.contains(&bytes) && bytes.is_multiple_of(JOURNAL_PAGE_BYTES as u64) {
+        return Ok(());
+    }
+    Err(LedgerError::Option(format!(
+        "a segment is a multiple of 4096 bytes between 256 KiB and 1 GiB, not {bytes} bytes"
+    )))
+}
+
+/// Zeros what a write that did not finish left, so that it can never be taken for anything again.
+fn cut_tail(folder: &SegmentFolder, replayed: &Replayed) -> Result<(), LedgerError> {
+    let Tail::Torn(range) = &replayed.tail else { return Ok(()) };
+    let segment = replayed.point.segment;
+    tracing::warn!(
+        file = %folder.segment_path(segment).display(), from = range.start, to = range.end,
+        "a write that did not finish was cut off the journal's end; nobody was told of what it held"
+    );
+    let length = ((range.end - range.start) as usize).next_multiple_of(JOURNAL_PAGE_BYTES);
+    assert!(length <= JOURNAL_BLOCK_BYTES_MAX, "a torn tail is no longer than a block");
+    Ok(folder.write_now(segment, range.start, &vec![0; length])?)
+}
+
+/// Microseconds since 1970; a clock before that reads as 1.
+fn unix_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros().max(1) as u64)
+}
+
+/// The end after a failed write or flush. Never tried again: the kernel may have dropped the pages and would report success. No
+/// thread is joined and nothing is tidied up, as nothing may be answered from here on.
+fn abort(failure: &CommitFailure) -> ! {
+    eprintln!(
+        "hongbaod: {failure}. Nobody was told of these wins. Look at the disk (`dmesg`), then start again: the journal is checked then."
+    );
+    process::exit(Exit::Io as i32)
+}

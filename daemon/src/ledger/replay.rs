@@ -1,0 +1,111 @@
+//! Reading the journal from its files: what every start and every `hongbaod ledger` command does.
+
+use std::path::Path;
+
+use super::accounts::{Accounts, AlreadyIssued};
+use super::error::LedgerError;
+use super::journal::{Binding, ChainPoint, Record, SegmentFile, SegmentFolder, Sequence};
+use super::recovery::{Contradiction, Tail, Walk};
+use crate::messages::Refusal;
+
+/// What the journal's blocks say besides the accounts.
+#[derive(Clone, Debug)]
+pub(super) struct Replayed {
+    /// Whom the journal belongs to; `None` before its first block.
+    pub(super) binding: Option<Binding>,
+    /// Where the next block goes.
+    pub(super) point: ChainPoint,
+    /// What lies behind the last block.
+    pub(super) tail: Tail,
+    /// The segments there are.
+    pub(super) segments: Vec<SegmentFile>,
+    /// Whole blocks.
+    pub(super) blocks: u64,
+    /// Time of the last win, in microseconds since 1970; 0 without any.
+    pub(super) last_win_us: u64,
+    /// Wins beyond the caps given: they were within the caps of their time.
+    pub(super) wins_over_cap: u64,
+}
+
+/// Walks these segments and books every win in `accounts`, showing each record to `visit`.
+pub(super) fn replay(
+    data_dir: &Path,
+    segments: Vec<SegmentFile>,
+    accounts: &mut Accounts,
+    visit: &mut dyn FnMut(Sequence, &Record),
+) -> Result<Replayed, LedgerError> {
+    let start = ChainPoint {
+        segment: segments.first().map_or(ChainPoint::START.segment, |first| first.number),
+        ..ChainPoint::START
+    };
+    let mut walk = Walk::new(start);
+    let mut book = Book { accounts, binding: None, last_win_us: 0, wins_over_cap: 0 };
+    let mut bytes = Vec::new();
+    for segment in &segments {
+        segment.read(&mut bytes)?;
+        walk.segment(segment.number, &bytes, &mut |sequence, record| {
+            book.enter(record)?;
+            visit(sequence, record);
+            Ok(())
+        })
+        .map_err(|damage| LedgerError::damaged(data_dir, damage))?;
+    }
+    Ok(Replayed {
+        binding: book.binding,
+        last_win_us: book.last_win_us,
+        wins_over_cap: book.wins_over_cap,
+        point: *walk.point(),
+        tail: walk.tail().clone(),
+        blocks: walk.blocks(),
+        segments,
+    })
+}
+
+/// What the records add up to.
+struct Book<'a> {
+    accounts: &'a mut Accounts,
+    binding: Option<Binding>,
+    last_win_us: u64,
+    wins_over_cap: u64,
+}
+
+impl Book<'_> {
+    fn enter(&mut self, record: &Record) -> Result<(), Contradiction> {
+        match record {
+            Record::Binding(_) if self.binding.is_some() => Err(Contradiction::BoundTwice),
+            Record::Binding(binding) => {
+                self.binding = Some(*binding);
+                Ok(())
+            }
+            Record::Win(_) if self.binding.is_none() => Err(Contradiction::Unbound),
+            Record::Win(win) => {
+                let refusal = self.accounts.over_cap(win.user, win.envelope.sponsor);
+                self.wins_over_cap += u64::from(matches!(refusal, Some(Refusal::UserLimit | Refusal::SponsorLimit)));
+                let booked = self.accounts.apply(win.user, &win.envelope);
+                booked.map_err(|AlreadyIssued(id)| Contradiction::IssuedTwice(id))?;
+                self.last_win_us = self.last_win_us.max(win.time_us);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Replays a journal that may be in use: only reads, and takes what a running daemon is just writing for the end. What looks like
+/// damage is looked at again, as it may be the daemon that went on between two reads.
+pub(super) fn replay_in_use(
+    data_dir: &Path,
+    accounts: impl Fn() -> Accounts,
+) -> Result<(Replayed, Accounts), LedgerError> {
+    const LOOKS_MAX: u32 = 5;
+    let mut seen = None;
+    for _ in 1..LOOKS_MAX {
+        let mut fresh = accounts();
+        match replay(data_dir, SegmentFolder::of(data_dir).list()?, &mut fresh, &mut |_, _| {}) {
+            Ok(replayed) => return Ok((replayed, fresh)),
+            Err(LedgerError::Damaged { damage, .. }) if seen != Some(damage) => seen = Some(damage),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut fresh = accounts();
+    replay(data_dir, SegmentFolder::of(data_dir).list()?, &mut fresh, &mut |_, _| {}).map(|replayed| (replayed, fresh))
+}

@@ -1,0 +1,3 @@
+//! What could go wrong with money, tried.
+
+mod real_disk;
