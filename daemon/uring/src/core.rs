@@ -245,16 +245,30 @@ impl RingCore {
             if unsafe { self.ring.submission().push_multiple(entries) }.is_ok() {
                 return;
             }
-            self.counters.enters += 1;
-            if let Err(error) = self.ring.submitter().submit() {
-                self.drain();
-                if !is_passing(errno_of(&error)) {
-                    self.push_failure.get_or_insert(error);
-                    return;
-                }
-            }
+            self.submit_some();
         }
         self.push_failure.get_or_insert_with(|| io::Error::from(Errno::EBUSY));
+    }
+
+    /// Submits what was pushed, without waiting. Completions stay where they are until the next enter.
+    pub(crate) fn submit(&mut self) {
+        for _ in 0..PUSH_TRIES_MAX {
+            if self.ring.submission().is_empty() {
+                return;
+            }
+            self.submit_some();
+        }
+        self.push_failure.get_or_insert_with(|| io::Error::from(Errno::EBUSY));
+    }
+
+    fn submit_some(&mut self) {
+        self.counters.enters += 1;
+        if let Err(error) = self.ring.submitter().submit() {
+            self.drain();
+            if !is_passing(errno_of(&error)) {
+                self.push_failure.get_or_insert(error);
+            }
+        }
     }
 
     /// Submits what was pushed, waits, and reaps all there is, so that after it the submission queue is empty and no

@@ -3,27 +3,37 @@
 //! A [`Ring`] carries the connections of one thread; a [`DiskRing`] carries the journal. The code above them speaks to the
 //! traits [`Network`] and [`Disk`], so that tests put [`simulated`] ones in their place.
 
+mod buffers;
 mod core;
+pub mod descriptors;
 pub mod disk;
 mod disk_ring;
 pub mod doorbell;
 pub mod driver;
+pub mod listener;
 mod operation;
 pub mod outbox;
 mod pages;
+pub mod probe;
+pub mod ring;
 pub mod simulated;
 pub mod simulated_disk;
+mod staged;
 pub mod token;
 pub mod unavailable;
 pub mod wait;
 
 pub use core::Features;
+pub use descriptors::Descriptors;
 pub use disk::{DISK_PAGE_BYTES, Disk, DiskBuffer, DiskEvent, DiskStage, WriteFailure, WritePath};
 pub use disk_ring::DiskRing;
 pub use doorbell::Doorbell;
 pub use driver::{Completion, Event, Network, NetworkCounters, OutboxFull, Receive, Received, Sent, Socket};
+pub use listener::{ListenError, ListenOptions, Listener};
 pub use nix::errno::Errno;
 pub use outbox::Outbox;
+pub use probe::{Support, probe};
+pub use ring::{Ring, RingError, RingFeatures, RingOptions};
 pub use simulated_disk::{SimulatedDisk, SimulatedFile, SimulatedStorage};
 pub use token::{Generation, Token};
 pub use unavailable::{Setting, Unavailable};

@@ -25,8 +25,8 @@ pub const SEND_SLOTS_PER_CONNECTION_MAX: usize = 256;
 /// the others what these need.
 pub const SEND_SLOTS_PER_CONNECTION_SCARCE: usize = 4;
 
-/// Slots that one send may carry.
-pub(crate) const SLOTS_PER_SEND_MAX: usize = 16;
+/// Slots that one send may carry: 16 KiB.
+pub(crate) const SLOTS_PER_SEND_MAX: usize = 64;
 
 /// Stands for no slot: slot numbers start at 1.
 const NONE: u32 = 0;
@@ -232,9 +232,10 @@ impl Outboxes {
         }
         assert!(self.settled + 1 == self.turn, "a flush before all completions were handled");
         assert!(outbox.flight != self.turn, "a second flush of one outbox in a turn");
-        let at_once = outbox.flight != SOCKET_FULL;
         let first = outbox.waiting;
         outbox.waiting = self.split(first);
+        // Silence after a send at once means that all is sent; so what leaves something behind must complete.
+        let at_once = outbox.flight != SOCKET_FULL && outbox.waiting == NONE;
         outbox.sending = first;
         let state = if at_once { State::AtOnce } else { State::Lasting };
         self.change(first, State::Filling, state);
@@ -394,6 +395,11 @@ impl Outboxes {
         if outbox.flight == SOCKET_FULL {
             outbox.flight = IDLE;
         }
+    }
+
+    /// The kernel may still read the slots: they stay mapped for good.
+    pub(crate) fn keep(&mut self) {
+        self.pages.keep();
     }
 
     /// Slots in use.

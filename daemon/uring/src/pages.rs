@@ -13,6 +13,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 pub(crate) struct Pages {
     start: NonNull<u8>,
     bytes: NonZeroUsize,
+    kept: bool,
 }
 
 impl Pages {
@@ -22,7 +23,12 @@ impl Pages {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe { mmap_anonymous(None, bytes, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }?;
-        Ok(Self { start: start.cast(), bytes })
+        Ok(Self { start: start.cast(), bytes, kept: false })
+    }
+
+    /// Leaves the mapping in place for good: the kernel could not be brought to let go of it.
+    pub(crate) fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// The address of byte `offset`.
@@ -39,9 +45,10 @@ impl Pages {
     /// The kernel does not write there now, and no slice of that part is alive.
     pub(crate) unsafe fn write(&mut self, offset: usize, bytes: &[u8]) {
         assert!(bytes.len() <= self.bytes.get() && offset <= self.bytes.get() - bytes.len());
+        let target = self.at(offset.min(self.bytes.get() - 1));
         // SAFETY: the target is within the mapping by the assert; a slice the caller holds cannot overlap with it, since
         // no slice of that part is alive by this function's contract.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(offset), bytes.len()) };
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
     }
 
     /// The `length` bytes from byte `offset` on.
@@ -59,6 +66,9 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         // SAFETY: this mapping was made by `map` and is unmapped once. Whoever lent parts of it to the kernel drops it only
         // after the kernel is done with them.
         let unmapped = unsafe { munmap(self.start.cast::<c_void>(), self.bytes.get()) };

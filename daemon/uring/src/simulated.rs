@@ -257,8 +257,8 @@ impl SimulatedNetwork {
         self.completions.push_back(Completion { token, event });
     }
 
-    fn run(&mut self, operation: Operation) -> bool {
-        match operation {
+    fn run(&mut self, operation: &Operation) -> bool {
+        match *operation {
             Operation::Accept(token) => self.accept = Some(token),
             Operation::StopAccepting => {
                 if let Some(token) = self.accept.take() {
@@ -481,7 +481,7 @@ impl Network for SimulatedNetwork {
         self.outboxes.settle();
         let mut failed = false;
         for operation in std::mem::take(&mut self.operations) {
-            failed |= self.run(operation);
+            failed |= self.run(&operation);
         }
         self.outboxes.entered(failed);
         self.run_accept();

@@ -72,7 +72,7 @@ pub struct Setting {
     pub kernel: String,
     /// `kernel.io_uring_disabled`: 0 allowed, 1 for a group only, 2 for nobody; `None` where the kernel has no such switch.
     pub disabled: Option<String>,
-    /// The `Seccomp` line of `/proc/self/status`: 0 none, 1 strict, 2 a filter.
+    /// The `Seccomp` line of this thread's `/proc/thread-self/status`: 0 none, 1 strict, 2 a filter.
     pub seccomp: Option<String>,
     /// `RLIMIT_MEMLOCK`, soft, bytes.
     pub memory_lock_bytes: u64,
@@ -84,7 +84,7 @@ impl Setting {
     /// Reads them now.
     pub fn read() -> Self {
         let trimmed = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
         let seccomp =
             status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map(|value| value.trim().to_owned());
         let limit = |resource| getrlimit(resource).map_or(0, |(soft, _)| soft);
