@@ -204,9 +204,13 @@ impl From<ListenError> for io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::os::fd::BorrowedFd;
+
+    use nix::sys::socket::getsockopt;
 
     use super::*;
+    use crate::{Completion, Descriptors, Event, Network, RingOptions, Token, Wait};
 
     fn anywhere() -> ListenOptions {
         ListenOptions::at((Ipv4Addr::LOCALHOST, 0).into())
@@ -237,5 +241,35 @@ mod tests {
         let unknown = ListenOptions { congestion: "snail".to_owned(), ..anywhere() };
         let error = Listener::bind(&unknown).expect_err("no such congestion control");
         assert!(error.to_string().contains("tcp_available_congestion_control"), "{error}");
+    }
+
+    #[test]
+    fn connections_inherit_every_option_of_their_listener() {
+        let options = ListenOptions {
+            user_timeout_ms: 12_345,
+            receive_buffer_bytes: NonZeroU32::new(20_000),
+            send_buffer_bytes: NonZeroU32::new(30_000),
+            ..anywhere()
+        };
+        let listener = Listener::bind(&options).expect("a free port");
+        let address = listener.local_addr();
+        let ring = RingOptions { descriptors: Descriptors::Plain, ..RingOptions::listening(4, listener) };
+        let mut ring = ring.open().expect("io_uring works here");
+        ring.accept(Token::default());
+        let _client = TcpStream::connect(address).expect("the backlog takes it");
+        ring.enter(Wait::first(1_000_000)).expect("enter");
+        let Some(Completion { event: Event::Accept { outcome: Ok(socket), .. }, .. }) = ring.next() else {
+            panic!("not accepted");
+        };
+        // SAFETY: the ring keeps the descriptor open until it is dropped.
+        let socket = unsafe { BorrowedFd::borrow_raw(socket.0.cast_signed()) };
+        assert_eq!(getsockopt(&socket, TcpNoDelay), Ok(true));
+        assert_eq!(getsockopt(&socket, KeepAlive), Ok(false));
+        assert_eq!(getsockopt(&socket, TcpUserTimeout), Ok(12_345));
+        let congestion = getsockopt(&socket, TcpCongestion).expect("TCP");
+        assert_eq!(congestion.to_string_lossy().trim_end_matches('\0'), "reno");
+        // The kernel doubles what is asked for, to have room for its own.
+        assert_eq!(getsockopt(&socket, RcvBuf), Ok(40_000));
+        assert_eq!(getsockopt(&socket, SndBuf), Ok(60_000));
     }
 }

@@ -30,12 +30,10 @@ pub(crate) enum Kind {
     Write,
     /// Flush of a file's data.
     Flush,
-    /// Allocation of a file's space.
-    Allocate,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 12] = [
         Self::Accept,
         Self::Receive,
         Self::Send,
@@ -48,7 +46,6 @@ impl Kind {
         Self::WakeSent,
         Self::Write,
         Self::Flush,
-        Self::Allocate,
     ];
 }
 

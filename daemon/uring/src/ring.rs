@@ -360,7 +360,7 @@ impl Ring {
             }
             Kind::Cancel => None,
             Kind::Wake => Some(Event::Wake),
-            Kind::Write | Kind::Flush | Kind::Allocate => panic!("a file operation on a ring for connections"),
+            Kind::Write | Kind::Flush => panic!("a file operation on a ring for connections"),
         }
     }
 

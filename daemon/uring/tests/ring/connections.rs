@@ -1,17 +1,16 @@
 //! Real connections over a real ring, with direct and with plain descriptors.
 
-mod support;
-
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroU32;
 
+use crate::support::{self, Answer, BOTH, Server, loopback, read_now, token};
 use hongbao_uring::outbox::{SEND_SLOT_BYTES, SEND_SLOTS_PER_CONNECTION_MAX};
 use hongbao_uring::{
-    Descriptors, Doorbell, Errno, Event, ListenOptions, Network, Outbox, OutboxFull, Receive, RingOptions, Sent, Wait,
+    Descriptors, Doorbell, Errno, Event, ListenOptions, Listener, Network, Outbox, OutboxFull, Receive, RingOptions,
+    Sent, Wait,
 };
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
-use support::{Answer, BOTH, Server, loopback, read_now, token};
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index * 31 % 251) as u8).collect()
@@ -326,4 +325,62 @@ fn exchange(ring: &mut hongbao_uring::Ring, socket: &hongbao_uring::Socket, serv
         }
     }
     assert!(ended, "a shutdown ends the receive");
+}
+
+#[test]
+fn an_overflown_completion_queue_ends_no_connection_unheard() {
+    for descriptors in BOTH {
+        let mut server = Server::open(descriptors, Answer::Keep);
+        let completions = server.ring.features().ring.completions;
+        let clients: Vec<_> = (0..completions + 300).map(|_| server.client().0).collect();
+        drop(clients);
+        let all = server.connections.len() as u32;
+        server.turn(Wait { want: all, min_wait_us: 0, timeout_us: 1_000_000 });
+        server.turn_until("every end", |server| server.connections.iter().all(|connection| connection.ended.is_some()));
+        assert!(server.ring.counters().completion_overflows > 0, "{:?}", server.ring.counters());
+        for number in 0..server.connections.len() {
+            server.close(number);
+        }
+        server.turn(Wait::NOT);
+        assert_eq!(server.ring.failures(), 0);
+    }
+}
+
+#[test]
+fn a_full_table_refuses_by_name_and_takes_the_next_one_after_a_close() {
+    let listener = Listener::bind(&loopback()).expect("a free port");
+    let options = RingOptions { descriptors: Descriptors::Direct, ..RingOptions::listening(1, listener) };
+    let mut server = Server::over(options, Answer::Keep);
+    let clients: Vec<_> =
+        (0..200).map(|_| TcpStream::connect(server.address()).expect("the backlog takes it")).collect();
+    server.turn_until("a refusal", |server| server.accept_error.is_some());
+    assert_eq!(server.accept_error, Some(Errno::ENFILE));
+    let open = server.connections.len();
+    assert!((1..clients.len()).contains(&open), "{open}");
+    server.ring.shutdown(server.connections[0].socket.as_ref().expect("open"));
+    server.turn_until("the end of the receive", |server| !server.connections[0].armed);
+    server.close(0);
+    server.turn(Wait::NOT);
+    if !server.accepting {
+        server.ring.accept(token(0));
+    }
+    let _late = TcpStream::connect(server.address()).expect("the backlog takes it");
+    server.turn_until("an accept", |server| server.connections.len() == open + 1);
+}
+
+#[test]
+fn one_ring_wakes_another() {
+    let open = || RingOptions::connecting(1).open().expect("io_uring works here");
+    let (mut awake, mut asleep) = (open(), open());
+    let doorbell = Doorbell::default();
+    asleep.attach(&doorbell).expect("a descriptor is free");
+    awake.ring_doorbell(&doorbell);
+    doorbell.going_to_sleep();
+    awake.ring_doorbell(&doorbell);
+    awake.ring_doorbell(&doorbell);
+    awake.enter(Wait::NOT).expect("enter");
+    asleep.enter(Wait::first(1_000_000)).expect("enter");
+    assert!(matches!(asleep.next().map(|completion| completion.event), Some(Event::Wake)));
+    assert!(asleep.next().is_none());
+    assert_eq!((awake.counters().wakes_sent, awake.failures()), (1, 0));
 }

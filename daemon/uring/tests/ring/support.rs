@@ -55,7 +55,10 @@ impl Server {
 
     pub(crate) fn with(options: &ListenOptions, descriptors: Descriptors, answer: Answer) -> Self {
         let listener = Listener::bind(options).expect("a free port");
-        let options = RingOptions { descriptors, ..RingOptions::listening(1000, listener) };
+        Self::over(RingOptions { descriptors, ..RingOptions::listening(1000, listener) }, answer)
+    }
+
+    pub(crate) fn over(options: RingOptions, answer: Answer) -> Self {
         let mut ring = options.open().expect("io_uring works here");
         ring.accept(token(usize::MAX >> 32));
         Self { ring, connections: Vec::new(), answer, accepting: true, accept_error: None }

@@ -1,0 +1,56 @@
+//! Rings under a memory lock limit that bites. One test, since the limit is the whole process's.
+
+use hongbao_uring::{Errno, Network, RingError, RingOptions, Wait};
+use nix::libc;
+use nix::sys::resource::{Resource, setrlimit};
+
+/// `CAP_IPC_LOCK`, which lifts the limit.
+const CAPABILITY: u32 = 14;
+
+/// Of `capset(2)`, version 3: two words of each set, 32 capabilities a word.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    thread: i32,
+}
+
+/// Gives the capability up on this thread.
+fn obey_the_limit() {
+    let header = Header { version: 0x2008_0522, thread: 0 };
+    let mut sets = [Capabilities::default(); 2];
+    // SAFETY: the kernel reads the header and writes two elements, which is what version 3 says and what is there.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) };
+    assert_eq!(got, 0, "capget: {}", Errno::last());
+    sets[0].effective &= !(1 << CAPABILITY);
+    // SAFETY: the kernel reads both.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
+    assert_eq!(set, 0, "capset: {}", Errno::last());
+}
+
+#[test]
+fn little_lockable_memory_makes_rings_smaller_and_none_says_what_to_raise() {
+    let wanted = RingOptions::connecting(8000).open().expect("no limit so far").features();
+    obey_the_limit();
+    setrlimit(Resource::RLIMIT_MEMLOCK, 128 << 10, 128 << 10).expect("lower is always allowed");
+    let mut ring = RingOptions::connecting(8000).open().expect("smaller ones fit");
+    let given = ring.features();
+    let smaller = given.ring.completions < wanted.ring.completions || given.receive_buffers < wanted.receive_buffers;
+    assert!(smaller, "{given}, as without the limit: this kernel does not count rings");
+    ring.enter(Wait::NOT).expect("it works all the same");
+    drop(ring);
+    setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).expect("lower is always allowed");
+    let error = RingOptions::connecting(8000).open().err().expect("nothing fits");
+    assert!(
+        matches!(&error, RingError::Unavailable(unavailable) if unavailable.errno == Some(Errno::ENOMEM)),
+        "{error}"
+    );
+    assert!(error.to_string().contains("LimitMEMLOCK=infinity"), "{error}");
+}

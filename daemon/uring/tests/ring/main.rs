@@ -1,0 +1,5 @@
+//! A real ring with real sockets.
+
+mod allocations;
+mod connections;
+mod support;
