@@ -1,0 +1,167 @@
+//! What is under way on one thread and what came of it: the window, the record, and the envelopes on their way to the audit.
+
+use hongbao_protocol::{Envelope, UserId};
+use rtrb::Producer;
+
+use crate::audit::Claim;
+use crate::clock::Clock;
+use crate::record::{Latencies, NotSent, Outcome, Recorder, Requests, SecondsEnds};
+use crate::window::{Answered, Shake, Window};
+
+/// Answers that fitted no shake, and receipts that found no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// Answers that fitted no shake of their connection, or one that had been answered.
+    pub unknown_answers: u64,
+    /// Envelopes that the audit's queue had no room for.
+    pub unaudited: u64,
+}
+
+/// See the module's text. Allocates nothing after `new`.
+pub struct Book {
+    clock: Clock,
+    window: Window,
+    recorder: Recorder,
+    claims: Producer<Claim>,
+    timeout_us: u32,
+    warm_up_ns: u64,
+    /// Since the clock's start; 0 before the load begins.
+    begin_ns: u64,
+    /// Closed loop: connections with a shake less under way.
+    vacant: Option<Vec<u32>>,
+    oddities: Oddities,
+}
+
+impl Book {
+    /// `vacancies`: in the closed loop, the most shakes that can be under way.
+    pub fn new(
+        clock: Clock,
+        window: Window,
+        seconds: SecondsEnds,
+        claims: Producer<Claim>,
+        timeout_us: u32,
+        vacancies: Option<usize>,
+    ) -> Self {
+        Self {
+            clock,
+            window,
+            recorder: Recorder::new(seconds),
+            claims,
+            timeout_us,
+            warm_up_ns: 0,
+            begin_ns: 0,
+            vacant: vacancies.map(Vec::with_capacity),
+            oddities: Oddities::default(),
+        }
+    }
+
+    /// The load begins.
+    pub fn begin(&mut self, begin_ns: u64, warm_up_ns: u64) {
+        self.begin_ns = begin_ns;
+        self.warm_up_ns = warm_up_ns;
+    }
+
+    /// Shakes neither answered nor given up.
+    pub fn under_way(&self) -> u32 {
+        self.window.under_way()
+    }
+
+    /// Answers in time so far, those of the warm-up left out.
+    pub fn answered(&self) -> u64 {
+        self.recorder.requests().answered
+    }
+
+    /// Microseconds since the load began, modulo 2^32.
+    pub fn load_us(&self, now_ns: u64) -> u32 {
+        (now_ns.saturating_sub(self.begin_ns) / 1_000) as u32
+    }
+
+    /// A shake became due at this time after the begin of the load.
+    pub fn due(&mut self, connection: u32, intended_ns: u64, now_us: u32) -> Shake {
+        let warm_up = intended_ns < self.warm_up_ns;
+        self.recorder.scheduled(warm_up);
+        Shake { intended_us: (intended_ns / 1_000) as u32, sent_us: now_us, connection, warm_up }
+    }
+
+    /// Puts a shake under way: its number. Where the window is full the oldest shake is given up.
+    pub fn send(&mut self, shake: Shake) -> u32 {
+        let number = self.window.begin(shake).or_else(|| {
+            self.give_up_oldest(shake.sent_us, 0, |_| false);
+            self.window.begin(shake)
+        });
+        self.recorder.sent(&shake);
+        number.expect("a window whose oldest was given up has room")
+    }
+
+    /// A shake that was due cannot be sent.
+    pub fn not_sent(&mut self, shake: &Shake, reason: impl FnOnce(&mut NotSent) -> &mut u64) {
+        self.recorder.not_sent(shake.warm_up, reason);
+    }
+
+    /// An answer came.
+    pub fn answer(&mut self, connection: u32, number: u32, outcome: Outcome, now_ns: u64) {
+        let at_us = self.load_us(now_ns);
+        match self.window.answer(number, connection) {
+            Answered::InTime(shake) => {
+                self.recorder.answered(&shake, at_us, outcome);
+                self.vacate(connection);
+            }
+            Answered::Late(shake) => self.recorder.answered_late(&shake),
+            Answered::Twice | Answered::Unknown => self.oddities.unknown_answers += 1,
+        }
+    }
+
+    /// An envelope came: goes to the audit, whatever became of its shake.
+    pub fn receipt(&mut self, user: UserId, envelope: Envelope, sequence: u32, shown_again: bool, now_ns: u64) {
+        let claim = Claim { user, envelope, sequence, shown_again, time_us: self.clock.unix_ns(now_ns) / 1_000 };
+        if self.claims.push(claim).is_err() {
+            self.oddities.unaudited += 1;
+        }
+    }
+
+    /// Gives up all that has waited for too long. `broke` tells whether a connection is no longer there.
+    pub fn expire(&mut self, now_ns: u64, broke: impl Fn(u32) -> bool) {
+        let at_us = self.load_us(now_ns);
+        while self.give_up_oldest(at_us, self.timeout_us, &broke) {}
+    }
+
+    /// Gives up all that is under way: the run ends.
+    pub fn give_up_all(&mut self, now_ns: u64, broke: impl Fn(u32) -> bool) {
+        let at_us = self.load_us(now_ns);
+        while self.give_up_oldest(at_us, 0, &broke) {}
+    }
+
+    /// Closed loop: a connection that may shake again.
+    pub fn take_vacant(&mut self) -> Option<u32> {
+        self.vacant.as_mut()?.pop()
+    }
+
+    /// Closed loop: the connection may have a shake more under way.
+    pub fn vacate(&mut self, connection: u32) {
+        if let Some(vacant) = &mut self.vacant {
+            debug_assert!(vacant.len() < vacant.capacity(), "no more vacancies than shakes under way");
+            vacant.push(connection);
+        }
+    }
+
+    /// Hands on the seconds that have passed.
+    pub fn turn_to(&mut self, now_ns: u64) {
+        self.recorder.turn_to((now_ns.saturating_sub(self.begin_ns) / 1_000_000_000) as u32);
+    }
+
+    /// The end.
+    pub fn finish(self) -> (Requests, Latencies, Oddities) {
+        let (requests, latencies) = self.recorder.finish();
+        (requests, latencies, self.oddities)
+    }
+
+    fn give_up_oldest(&mut self, now_us: u32, timeout_us: u32, broke: impl Fn(u32) -> bool) -> bool {
+        let Some(shake) = self.window.give_up(now_us, timeout_us) else { return false };
+        let connection_broke = broke(shake.connection);
+        self.recorder.given_up(&shake, now_us, connection_broke);
+        if !connection_broke {
+            self.vacate(shake.connection);
+        }
+        true
+    }
+}

@@ -1,0 +1,80 @@
+//! Every bound of the load generator in one place, with the asserts that relate them.
+
+/// Connections one run may ask for.
+pub const CONNECTIONS_MAX: u32 = 16_000_000;
+
+/// Requests a second one run may ask for.
+pub const RATE_MAX: u64 = 100_000_000;
+
+/// Threads, each with a ring of its own.
+pub const THREADS_MAX: u32 = 1024;
+
+/// Entries of one ring's descriptor table, as the kernel has it.
+pub const DESCRIPTORS_PER_RING_MAX: u64 = 1 << 20;
+
+/// Descriptors a process needs besides its plain connections: standard streams, rings, files, sockets being made.
+pub const DESCRIPTORS_RESERVED: u64 = 128;
+
+/// Shakes of one connection under way at once in the closed loop.
+pub const DEPTH_MAX: u32 = 64;
+
+/// Longest time to wait for an answer, in seconds: half the span of the 32-bit microseconds that the window keeps.
+pub const TIMEOUT_SECONDS_MAX: u64 = 2_000;
+
+/// Numbers that the closed loop keeps under way over all threads, at most: an answer overtaken by as many others is given up.
+pub const CLOSED_WINDOW: u64 = 1 << 20;
+
+/// Entries of one thread's window, at most. 16 bytes each.
+pub const WINDOW_MAX: u64 = 1 << 26;
+
+/// Shakes prepared between two enters, at most. More that are due wait for the next turn, which comes at once.
+pub const SHAKES_PER_TURN: u32 = 4096;
+
+/// Connects begun between two enters, at most.
+pub const CONNECTS_PER_TURN: u32 = 256;
+
+/// Attempts to connect and log in, a connection.
+pub const CONNECT_ATTEMPTS: u8 = 6;
+
+/// Wait before the second attempt, in milliseconds; doubled for each one after it.
+pub const BACK_OFF_FIRST_MS: u64 = 100;
+
+/// Longest wait between two attempts, in milliseconds.
+pub const BACK_OFF_MAX_MS: u64 = 5_000;
+
+/// Longest wait that a retry time of the server is followed for while logging in, in milliseconds.
+pub const LOGIN_RETRY_MAX_MS: u64 = 60_000;
+
+/// Highest value of the histograms, in microseconds: ten minutes. Larger ones count as this.
+pub const HISTOGRAM_HIGHEST_US: u64 = 600_000_000;
+
+/// Records of one second that a thread owns; while the main thread holds all, a second's figures join the next one's.
+pub const SECONDS_PER_THREAD: usize = 4;
+
+/// Received envelopes on their way to the audit, over all threads.
+pub const CLAIMS_QUEUED: usize = 131_072;
+
+/// Received envelopes on their way to the audit, of one thread, at least.
+pub const CLAIMS_QUEUED_PER_THREAD_MIN: usize = 4_096;
+
+/// Envelopes the audit remembers; about 60 bytes each. Beyond it the run is declared invalid, as duplicates could go unseen.
+pub const AUDIT_ENVELOPES_MAX: usize = 1 << 24;
+
+/// Findings of the audit that are spelled out in the report.
+pub const AUDIT_FINDINGS_SHOWN: usize = 16;
+
+/// Seconds kept in the report's series; a longer run keeps its first ones.
+pub const SERIES_SECONDS_MAX: usize = 86_400;
+
+/// Partial frames a thread has room for at the start. There can be one a connection; the store grows to that where it must.
+pub const PARTIAL_FRAMES: usize = 256;
+
+/// Longest wait after the end for connections to end in an orderly way, in milliseconds.
+pub const CLOSE_WAIT_MS: u64 = 2_000;
+
+const _: () = assert!(
+    TIMEOUT_SECONDS_MAX * 1_000_000 <= (u32::MAX / 2) as u64,
+    "ages are told from 32-bit microseconds, which must not come round within a timeout"
+);
+const _: () = assert!(WINDOW_MAX <= 1 << 31, "a number's age in the window is told from 32 bits");
+const _: () = assert!(CLAIMS_QUEUED_PER_THREAD_MIN <= CLAIMS_QUEUED);

@@ -1,0 +1,275 @@
+//! The real binary against a small server that speaks the protocol and misbehaves as told.
+
+mod server;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hongbao_protocol::wire::ServerFrame;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use server::{Reply, Server, envelope, none, stalling, win};
+
+fn command(server: &Server, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hongbao-loadgen"));
+    command.args(["run", "--target", &server.address.to_string(), "--json", "-"]).args(line.split_whitespace());
+    command
+}
+
+struct Ran {
+    exit: Option<i32>,
+    report: Value,
+    stderr: String,
+}
+
+fn finished(output: &Output) -> Ran {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("standard output is one JSON object: {error}\n{stderr}"));
+    Ran { exit: output.status.code(), report, stderr }
+}
+
+fn run(server: &Server, line: &str) -> Ran {
+    finished(&command(server, line).output().expect("the binary starts"))
+}
+
+impl Ran {
+    fn number(&self, pointer: &str) -> u64 {
+        let value = self.report.pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {}", self.report));
+        value.as_u64().unwrap_or_else(|| panic!("{pointer} is {value}"))
+    }
+
+    fn expect_exit(&self, code: i32) {
+        assert_eq!(self.exit, Some(code), "{}\n{}", self.stderr, self.report);
+    }
+}
+
+/// Machines that run tests are busy: what is tested is not whether this one keeps up.
+const PATIENT: &str = "--lateness-max 5s --timeout 5s";
+
+#[test]
+fn every_shake_is_sent_answered_and_accounted_for() {
+    let server = Server::start(|asked| match asked.number % 10 {
+        0 => Reply::Frame(win(asked, envelope(asked.number, (asked.number % 1000) as u32))),
+        1 => Reply::Frame(ServerFrame::UserLimit { sequence: asked.sequence }),
+        2 => Reply::Frame(ServerFrame::SponsorLimit { sequence: asked.sequence, retry_after_ms: 1 }),
+        3 => Reply::Frame(ServerFrame::Overloaded { sequence: asked.sequence, retry_after_ms: 1 }),
+        _ => none(asked),
+    });
+    let claims = tempfile::NamedTempFile::new().unwrap();
+    let line = format!(
+        "--connections 20 --rate 1000 --duration 1s --cap-per-user 0 --cap-per-sponsor 0 {PATIENT} --claims {}",
+        claims.path().display()
+    );
+    let ran = run(&server, &line);
+    ran.expect_exit(0);
+    assert_eq!(ran.report["valid"], true);
+    for (pointer, count) in [
+        ("/connections/established", 20),
+        ("/connections/dropped", 0),
+        ("/requests/scheduled", 1000),
+        ("/requests/sent", 1000),
+        ("/requests/answered", 1000),
+        ("/requests/by_outcome/envelope", 100),
+        ("/requests/by_outcome/none", 600),
+        ("/requests/by_outcome/user_limit", 100),
+        ("/requests/by_outcome/sponsor_limit", 100),
+        ("/requests/by_outcome/overloaded", 100),
+        ("/latency_us/count", 1000),
+        ("/audit/envelopes", 100),
+        ("/audit/duplicates", 0),
+    ] {
+        assert_eq!(ran.number(pointer), count, "{pointer}");
+    }
+    let mut claimed: Vec<(u64, u64, u64)> = std::fs::read_to_string(claims.path())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|claim| ["envelope", "user", "amount_cents"].map(|key| claim[key].as_u64().unwrap()).into())
+        .collect();
+    let mut won: Vec<(u64, u64, u64)> =
+        server.seen.wins.lock().unwrap().iter().map(|(user, won)| (won.id.0, user.0, won.amount.0)).collect();
+    claimed.sort_unstable();
+    won.sort_unstable();
+    assert_eq!(claimed, won, "the claims are what the server gave");
+    assert_eq!(ran.number("/audit/amount_cents"), won.iter().map(|(_, _, cents)| cents).sum::<u64>());
+}
+
+#[test]
+fn a_stall_of_the_server_is_felt_by_every_shake_that_was_due_in_it() {
+    let server = Server::start(stalling(300, Duration::from_millis(500)));
+    let ran = run(&server, &format!("--connections 10 --rate 1000 --duration 1s {PATIENT}"));
+    ran.expect_exit(0);
+    assert_eq!(ran.number("/requests/answered"), 1000);
+    assert!(ran.number("/latency_us/max") >= 490_000, "{}", ran.report["latency_us"]);
+    // 400 of 1,000 shakes were due in the first 400 ms of the stall. A closed loop would have sent, and counted, ten.
+    assert!(ran.number("/latency_us/p90") >= 100_000, "coordinated omission: {}", ran.report["latency_us"]);
+}
+
+#[test]
+fn planted_duplicates_and_greed_are_found_and_fail_the_run() {
+    // Envelope 7 goes to everyone; and each user wins as often as it shakes, always from sponsor 1.
+    let server = Server::start(|asked| {
+        let id = if asked.on_connection == 0 { 7 } else { 1_000 + asked.number };
+        Reply::Frame(win(asked, envelope(id, 1)))
+    });
+    let ran = run(&server, &format!("--connections 5 --rate 100 --duration 200ms {PATIENT}"));
+    ran.expect_exit(99);
+    assert_eq!(ran.report["valid"], true, "the run is sound, the server is not");
+    assert_eq!(ran.number("/requests/answered"), 20);
+    assert_eq!(ran.number("/audit/duplicates"), 4);
+    // Four users took 3 fresh envelopes each, one took 4: all but the first of each count against the sponsor's cap.
+    assert_eq!(ran.number("/audit/envelopes"), 16);
+    assert_eq!(ran.number("/audit/over_cap"), 16 - 5);
+    assert!(ran.stderr.contains("envelope 7 went to user"), "{}", ran.stderr);
+}
+
+#[test]
+fn earlier_wins_shown_again_are_no_answers() {
+    let server = Server::start_with_earlier_wins(vec![envelope(1, 1), envelope(2, 2)], none);
+    let ran = run(&server, &format!("--connections 1 --rate 50 --duration 200ms {PATIENT}"));
+    ran.expect_exit(0);
+    assert_eq!((ran.number("/requests/answered"), ran.number("/requests/by_outcome/envelope")), (10, 0));
+    assert_eq!((ran.number("/audit/envelopes"), ran.number("/audit/envelopes_only_shown_again")), (2, 2));
+}
+
+#[test]
+fn frames_in_pieces_are_put_together() {
+    let server = Server::start(|asked| Reply::Trickle(win(asked, envelope(asked.number, asked.number as u32))));
+    let ran = run(&server, &format!("--connections 4 --rate 100 --duration 200ms --cap-per-user 0 {PATIENT}"));
+    ran.expect_exit(0);
+    assert_eq!((ran.number("/requests/answered"), ran.number("/audit/envelopes")), (20, 20));
+}
+
+#[test]
+fn what_is_never_answered_times_out_and_is_counted() {
+    let server = Server::start(|asked| if asked.number % 5 == 0 { Reply::Silence } else { none(asked) });
+    let ran = run(&server, "--connections 10 --rate 100 --duration 500ms --lateness-max 5s --timeout 300ms");
+    ran.expect_exit(0);
+    assert_eq!(ran.number("/requests/timed_out") + ran.number("/requests/answered"), 50);
+    assert!(ran.number("/requests/timed_out") >= 10);
+    assert!(ran.number("/latency_us/max") >= 300_000, "what timed out raises the percentiles");
+}
+
+#[test]
+fn broken_connections_are_counted_by_reason_and_spoil_the_run() {
+    let server = Server::start(|asked| match (asked.user.0, asked.on_connection) {
+        (1 | 2, 2) => Reply::Close,
+        (3, 2) => Reply::Garbage(vec![0xFF; 8]),
+        _ => none(asked),
+    });
+    let ran = run(&server, &format!("--connections 10 --users 1..11 --rate 200 --duration 500ms {PATIENT}"));
+    ran.expect_exit(3);
+    assert_eq!(ran.number("/connections/dropped"), 3);
+    assert_eq!(ran.number("/connections/dropped_by_reason/bad_frame"), 1);
+    assert!(ran.number("/requests/not_sent/disconnected") > 0);
+    assert!(ran.number("/requests/lost") >= 3);
+}
+
+#[test]
+fn broken_connections_are_made_again_where_that_is_asked() {
+    let server = Server::start(|asked| if asked.on_connection == 3 { Reply::Close } else { none(asked) });
+    let ran = run(&server, &format!("--connections 5 --rate 50 --duration 2s --reconnect on {PATIENT}"));
+    assert!(ran.number("/connections/reconnected") >= 5, "{}", ran.report["connections"]);
+    assert_eq!(server.seen.logins.load(Ordering::Relaxed), 5 + ran.number("/connections/reconnected"));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_the_reason() {
+    let server = Server::start(none);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = Server { address: unused, seen: server.seen };
+    let ran = run(&nowhere, "--connections 3 --rate 10 --duration 1s");
+    ran.expect_exit(3);
+    assert_eq!((ran.number("/connections/established"), ran.number("/connections/failed")), (0, 3));
+    assert!(ran.number("/connections/attempts_failed/refused") > 3, "each is tried more than once");
+    assert_eq!(ran.report["valid"], false);
+}
+
+#[test]
+fn a_late_load_generator_does_not_pass_for_a_slow_server() {
+    let server = Server::start(none);
+    let ran = run(&server, "--connections 5 --rate 500 --duration 300ms --tick 20ms --lateness-max 1us");
+    ran.expect_exit(3);
+    assert!(
+        ran.report["invalid_reasons"][0].as_str().unwrap().starts_with("late"),
+        "{}",
+        ran.report["invalid_reasons"]
+    );
+}
+
+#[test]
+fn users_who_obey_hold_back_and_are_counted() {
+    let server = Server::start(none);
+    let ran = run(&server, &format!("--connections 10 --rate 100 --duration 500ms --obey-retry on {PATIENT}"));
+    ran.expect_exit(0);
+    assert_eq!(ran.number("/requests/sent"), 10, "each shakes once and is told to wait for 5 s");
+    assert_eq!(ran.number("/requests/not_sent/held_back"), 40);
+}
+
+#[test]
+fn a_closed_loop_says_that_it_is_one() {
+    let server = Server::start(none);
+    let ran = run(&server, "--connections 4 --schedule closed --depth 2 --duration 300ms --timeout 5s");
+    ran.expect_exit(0);
+    assert_eq!((&ran.report["loop"], &ran.report["schedule"]), (&Value::from("closed"), &Value::from("closed")));
+    assert!(ran.number("/requests/answered") > 8, "each connection went on after its first answers");
+    assert_eq!(ran.number("/requests/answered"), server.seen.shakes.load(Ordering::Relaxed));
+    assert!(ran.report["warnings"][0].as_str().unwrap().starts_with("closed loop"));
+}
+
+#[test]
+fn the_warm_up_is_sent_and_left_out() {
+    let server = Server::start(none);
+    let ran = run(
+        &server,
+        &format!("--connections 5 --rate 100 --duration 500ms --warm-up 500ms --schedule poisson {PATIENT}"),
+    );
+    ran.expect_exit(0);
+    assert!(server.seen.shakes.load(Ordering::Relaxed) > ran.number("/requests/sent"));
+    assert_eq!(ran.number("/latency_us/count"), ran.number("/requests/answered"));
+}
+
+#[test]
+fn several_threads_are_one_run() {
+    let server = Server::start(none);
+    let line = "--connections 23 --threads 3 --rate 1000 --duration 1s --schedule wallclock --source-addresses 127.1.0.1-127.1.0.5 --close finish";
+    let ran = run(&server, &format!("{line} {PATIENT}"));
+    ran.expect_exit(0);
+    assert!(ran.number("/requests/sent").abs_diff(1000) <= 1, "the wall clock's ticks fall where they fall");
+    assert_eq!(ran.number("/requests/sent"), server.seen.shakes.load(Ordering::Relaxed));
+    assert_eq!(server.seen.logins.load(Ordering::Relaxed), 23);
+}
+
+#[test]
+fn an_interrupted_run_still_reports_and_is_not_valid() {
+    let server = Server::start(none);
+    let mut child = command(&server, &format!("--connections 5 --rate 100 --duration 100s {PATIENT}"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The first second of the load was told.
+    let under_load = lines.by_ref().map_while(Result::ok).any(|line| line.contains("/s answered"));
+    assert!(under_load);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let told: Vec<String> = lines.map_while(Result::ok).collect();
+    let ran = finished(&child.wait_with_output().unwrap());
+    ran.expect_exit(3);
+    assert!(ran.report["invalid_reasons"][0].as_str().unwrap().starts_with("interrupted"), "{told:?}");
+    assert!(ran.number("/requests/answered") > 0);
+    assert!(told.iter().any(|line| line.starts_with("valid")), "the table is shown as well: {told:?}");
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let server = Server::start(none);
+    let output = command(&server, "--connections 5").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--rate is needed"));
+    assert!(output.stdout.is_empty());
+}
