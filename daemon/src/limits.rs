@@ -76,6 +76,7 @@ pub const CONTROL_TICK_MS: u16 = 100;
 
 const _: () = assert!(EARLIER_WINS_SHOWN_MAX <= u8::MAX as u32, "the welcome counts them in a byte");
 
+
 // The feeder.
 
 /// An issue rate that is no limit: envelopes go out as fast as they are demanded.
@@ -141,3 +142,44 @@ const _: () = assert!(JOURNAL_BLOCK_BYTES_MAX.is_multiple_of(JOURNAL_PAGE_BYTES)
 const _: () = assert!(JOURNAL_SEGMENT_BYTES.is_multiple_of(JOURNAL_PAGE_BYTES as u64));
 const _: () = assert!(JOURNAL_SEGMENT_BYTES_MIN >= JOURNAL_BLOCK_BYTES_MAX as u64, "every block fits an empty segment");
 const _: () = assert!(LEDGER_VERDICTS_PER_SET >= LEDGER_LOGIN_VERDICTS_MAX, "else a login could never be answered");
+
+// The SET.
+
+/// Places kept, beyond the configured connections, for telling those who find every place taken to come back later. When
+/// these are taken too, the SET stops accepting and newcomers wait in the kernel's backlog.
+pub const REFUSED_AT_ONCE: u32 = 64;
+
+/// Bytes of user-space memory an idle connection may take.
+pub const CONNECTION_BYTES_MAX: usize = 64;
+
+/// Milliseconds between two ticks of a SET's wheel: how exact deadlines are.
+pub const WHEEL_TICK_MS: u32 = 250;
+
+/// Buckets of the wheel: deadlines up to 128 seconds ahead are visited once.
+pub const WHEEL_BUCKETS: u16 = 512;
+
+/// The longest deadline the wheel can tell from one that has passed, in milliseconds: over an hour.
+pub const DEADLINE_MS_MAX: u32 = 60 * 60 * 1000;
+
+/// Connections that a turn looks at for their deadlines, for being sent away, or for arming their receive again: what is more waits
+/// for the next turn, which then does not sleep.
+pub const HOUSEKEEPING_PER_TURN: u32 = 1024;
+
+/// Verdicts and commands that a turn handles.
+pub const VERDICTS_PER_TURN: u32 = 4096;
+
+/// How long a connection that was sent away has to read its last frame and close, in milliseconds.
+pub const LINGER_MS: u32 = 1000;
+
+/// Ticks without a shake after which a SET gives its stock back to the feeder: one second.
+pub const STOCK_IDLE_TICKS: u32 = 4;
+
+/// How long accepting rests after the kernel ran out of descriptors, in ticks.
+pub const ACCEPT_BACKOFF_TICKS: u32 = 2;
+
+/// How long clients that find every place taken, or a stopping daemon, are to stay away at least, in milliseconds; spread by as much again.
+pub const AWAY_MS: u32 = 5000;
+
+const _: () = assert!(WHEEL_BUCKETS >= 4 && WHEEL_BUCKETS.is_power_of_two());
+const _: () = assert!(DEADLINE_MS_MAX / WHEEL_TICK_MS + 2 < u16::MAX as u32 / 2, "ticks are compared modulo 2^16");
+

@@ -1,1 +1,26 @@
-//! The SET: one thread, one ring, one listener, one slab of connections, one stock of envelopes.
+//! The SET: one thread, one ring, one listener, one slab of connections, one stock of envelopes. SETs share nothing.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `reactor` | the loop: enter, reap, handle, flush; the only file that touches the ring |
+//! | `connection` | what a connection is, in 64 bytes |
+//! | `shake` | the decision about one shake, pure |
+//! | `stock` | the envelopes at hand, and their way back |
+//! | `wheel` | deadlines |
+//! | `moment` | time, as an argument |
+//! | `thread` | starts a SET on a thread of its own |
+
+mod connection;
+mod departure;
+mod moment;
+mod reactor;
+mod session;
+mod shake;
+mod stock;
+mod thread;
+mod wheel;
+
+pub use moment::Moment;
+pub use reactor::{Reactor, Turn};
+pub use shake::Rules;
+pub use thread::{SetOptions, SetSummary, Started, spawn};

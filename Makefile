@@ -1,0 +1,34 @@
+# The front door. Each target is one command; `make` alone lists them.
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+build: ## Build both programs, optimised
+	$(CARGO) build --release --locked
+
+demo: build ## Seeds, daemon, ten seconds of load, report and balance
+	./deploy/demo.sh
+
+tools: ## Install what the tests need (apt and cargo)
+	./deploy/install-test-tools.sh
+
+test: tools ## Run every test
+	$(CARGO) test --workspace --locked
+
+check: tools ## Formatting, lints, tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked
+
+bench: build ## The figures of the README, A/B in one run
+	$(CARGO) bench --locked -p hongbaod --bench figures
+
+fuzz: tools ## Run each fuzz target for a minute
+	./protocol/fuzz/run.sh 60
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+.PHONY: help build demo tools test check bench fuzz clean

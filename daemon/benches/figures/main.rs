@@ -1,0 +1,365 @@
+//! The figures of the README. `make bench` runs all; `cargo bench -p hongbaod --bench figures -- NAME...` runs some.
+//! `daemon/benches/README.md` says how each is measured. Every measurement is printed as one line of JSON; the table comes last.
+
+mod control;
+mod load;
+mod process;
+mod server;
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use load::Load;
+use process::Running;
+use serde_json::{Value, json};
+use server::{Scrape, Server};
+
+/// Measurements of each contestant; the median counts.
+const ALTERNATIONS: usize = 5;
+
+/// Connections and rate of the headline figures.
+const CONNECTIONS: u32 = 18_000;
+const RATE: u32 = 60_000;
+
+/// A row of the table.
+struct Row {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    must: f64,
+    aim: f64,
+    /// Whether more is better.
+    more: bool,
+}
+
+type Bench = fn(&Path) -> Vec<Row>;
+
+const BENCHES: [(&str, Bench); 6] = [
+    ("cpu", cpu_per_request),
+    ("saturation", saturation),
+    ("latency", latency),
+    ("wins", durable_wins),
+    ("memory", memory),
+    ("seeds", seed_generation),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments.iter().any(|argument| argument == "--serve-as-control") {
+        return control::serve();
+    }
+    let unknown = arguments.iter().find(|argument| BENCHES.iter().all(|(name, _)| name != argument));
+    assert!(unknown.is_none(), "no figure is named {unknown:?}: {:?}", BENCHES.map(|(name, _)| name));
+    let folder = std::env::temp_dir().join(format!("hongbao-bench-{}", std::process::id()));
+    let mut rows = Vec::new();
+    for (name, bench) in BENCHES {
+        if arguments.is_empty() || arguments.iter().any(|argument| argument == name) {
+            eprintln!("{name} ...");
+            std::fs::create_dir_all(&folder).expect("a temporary folder");
+            rows.extend(bench(&folder));
+            std::fs::remove_dir_all(&folder).expect("ours to remove");
+        }
+    }
+    print_table(&rows);
+}
+
+fn print_table(rows: &[Row]) {
+    println!("\n| what | measured | must | aim |\n|---|---|---|---|");
+    for row in rows {
+        let (sign, good) =
+            if row.more { ("at least", row.value >= row.must) } else { ("at most", row.value <= row.must) };
+        let verdict = if good { "" } else { " (MISSED)" };
+        println!(
+            "| {} | {}{}{verdict} | {sign} {} | {} |",
+            row.name,
+            number(row.value),
+            row.unit,
+            number(row.must),
+            number(row.aim)
+        );
+    }
+}
+
+fn number(value: f64) -> String {
+    if value >= 1000.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn tell(line: &Value) {
+    println!("{line}");
+}
+
+/// hongbaod with one SET, no interval between shakes, and stock at the mission's 200 a second.
+fn one_set(folder: &Path, connections: u32) -> Server {
+    let seeds = folder.join("seeds");
+    if !seeds.exists() {
+        server::seeds(&seeds, 1_000_000);
+    }
+    let seed_dir = seeds.join("server-00");
+    let run = folder.join(format!("run-{}", now_us()));
+    let connections = connections.to_string();
+    let flags = ["--sets", "1", "--connections-per-set", &connections, "--issue-rate", "200/s"];
+    let free = ["--min-shake-interval", "0s", "--seed-dir", seed_dir.to_str().expect("a plain path")];
+    server::hongbaod(&run, &[flags.as_slice(), &free].concat())
+}
+
+fn now_us() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros()
+}
+
+/// A run, with the server's CPU time sampled beside it.
+struct Sampled {
+    report: Value,
+    /// (unix microseconds, CPU nanoseconds, user ticks, system ticks)
+    samples: Vec<(u128, u64, u64, u64)>,
+}
+
+impl Sampled {
+    fn run(server: &Server, load: &Load) -> Self {
+        let mut child = load.start();
+        let pid = server.running.pid();
+        let mut samples = Vec::new();
+        // The pipe takes 64 KiB: the report of a run of seconds is smaller.
+        while child.try_wait().expect("a child").is_none() {
+            let (user, system) = process::user_and_system_ticks(pid);
+            samples.push((now_us(), process::cpu_ns(pid), user, system));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Self { report: load::report(child), samples }
+    }
+
+    /// The first and the last sample inside the measured stage, half a second from its ends.
+    fn window(&self) -> ((u128, u64, u64, u64), (u128, u64, u64, u64)) {
+        let begin = u128::from(self.report["begun_unix_us"].as_u64().expect("a time")) + 500_000;
+        let length_us = self.report["duration_s"].as_f64().expect("a duration") * 1e6;
+        let end = begin + length_us as u128 - 1_000_000;
+        let inside: Vec<_> = self.samples.iter().filter(|sample| (begin..=end).contains(&sample.0)).collect();
+        (**inside.first().expect("samples"), **inside.last().expect("samples"))
+    }
+
+    fn cpu_us_per_request(&self) -> f64 {
+        let (first, last) = self.window();
+        let requests = self.report["rate_qps"].as_f64().expect("a rate") * (last.0 - first.0) as f64 / 1e6;
+        (last.1 - first.1) as f64 / 1e3 / requests
+    }
+
+    fn user_share(&self) -> f64 {
+        let (first, last) = self.window();
+        let (user, system) = ((last.2 - first.2) as f64, (last.3 - first.3) as f64);
+        user / (user + system)
+    }
+
+    fn tell(&self, what: &str, contestant: &str) {
+        let report = &self.report;
+        tell(&json!({
+            "figure": what, "contestant": contestant, "valid": report["valid"], "invalid_reasons": report["invalid_reasons"],
+            "rate_qps": report["rate_qps"], "latency_us": report["latency_us"], "cpu_us_per_request": self.cpu_us_per_request(),
+            "loadgen_cpu": report["cpu"],
+        }));
+    }
+}
+
+fn open_loop(server: &Server, duration_s: u32) -> Load {
+    Load {
+        target: server.address.clone(),
+        connections: CONNECTIONS,
+        flags: ["--rate", &RATE.to_string(), "--cap-per-user", "0", "--cap-per-sponsor", "0"].map(String::from).into(),
+        duration_s,
+        warm_up_s: 2,
+    }
+}
+
+fn closed_loop(server: &Server, duration_s: u32) -> Load {
+    Load {
+        target: server.address.clone(),
+        connections: 1000,
+        flags: ["--schedule", "closed", "--cap-per-user", "0", "--cap-per-sponsor", "0"].map(String::from).into(),
+        duration_s,
+        warm_up_s: 1,
+    }
+}
+
+fn cpu_per_request(folder: &Path) -> Vec<Row> {
+    let (mut ours, mut control, mut enters) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ALTERNATIONS {
+        let server = one_set(folder, CONNECTIONS);
+        let before = Scrape::take(&server);
+        let sampled = Sampled::run(&server, &open_loop(&server, 8));
+        let after = Scrape::take(&server);
+        let delta = |metric, label| after.sum(metric, label) - before.sum(metric, label);
+        // The ramp's enters are counted too, which is to our disadvantage.
+        enters.push(
+            delta("hongbao_ring_enters_total", "") / delta("hongbao_requests_total", "kind=\"shake\""),
+        );
+        sampled.tell("cpu", "hongbaod");
+        ours.push(sampled.cpu_us_per_request());
+        server.running.stop();
+
+        let server = server::control();
+        let sampled = Sampled::run(&server, &open_loop(&server, 8));
+        sampled.tell("cpu", "control");
+        control.push(sampled.cpu_us_per_request());
+    }
+    let (ours, control) = (median(ours), median(control));
+    tell(&json!({"figure": "cpu", "hongbaod_us": ours, "control_us": control}));
+    vec![
+        Row {
+            name: "daemon CPU per request at 60,000 QPS over 18,000 connections, by the epoll control's",
+            value: ours / control,
+            unit: "",
+            must: 0.80,
+            aim: 0.60,
+            more: false,
+        },
+        Row {
+            name: "enters per request at 60,000 QPS, one SET",
+            value: median(enters),
+            unit: "",
+            must: 0.10,
+            aim: 0.03,
+            more: false,
+        },
+    ]
+}
+
+fn saturation(folder: &Path) -> Vec<Row> {
+    let (mut ours, mut control, mut user) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ALTERNATIONS {
+        let server = one_set(folder, 1000);
+        let sampled = Sampled::run(&server, &closed_loop(&server, 5));
+        sampled.tell("saturation", "hongbaod");
+        ours.push(sampled.report["rate_qps"].as_f64().expect("a rate"));
+        user.push(sampled.user_share() * 100.0);
+        server.running.stop();
+
+        let server = server::control();
+        let sampled = Sampled::run(&server, &closed_loop(&server, 5));
+        sampled.tell("saturation", "control");
+        control.push(sampled.report["rate_qps"].as_f64().expect("a rate"));
+    }
+    let (ours, control) = (median(ours), median(control));
+    tell(&json!({"figure": "saturation", "hongbaod_qps": ours, "control_qps": control}));
+    vec![
+        Row {
+            name: "requests per second at saturation, one SET, 1,000 connections, by the epoll control's",
+            value: ours / control,
+            unit: "",
+            must: 1.0,
+            aim: 1.3,
+            more: true,
+        },
+        Row {
+            name: "user CPU share of the daemon at saturation",
+            value: median(user),
+            unit: " %",
+            must: 10.0,
+            aim: 5.0,
+            more: false,
+        },
+    ]
+}
+
+fn latency(folder: &Path) -> Vec<Row> {
+    let mut p99 = Vec::new();
+    for _ in 0..3 {
+        let server = one_set(folder, CONNECTIONS);
+        let report = load::report(open_loop(&server, 30).start());
+        server.running.stop();
+        tell(&json!({"figure": "latency", "valid": report["valid"], "invalid_reasons": report["invalid_reasons"],
+            "latency_us": report["latency_us"], "requests": report["requests"], "audit": report["audit"]}));
+        assert_eq!(report["valid"], true, "only a valid run counts");
+        p99.push(report["latency_us"]["p99"].as_f64().expect("a quantile") / 1000.0);
+    }
+    vec![Row {
+        name: "p99 from the intended time at 60,000 QPS over 18,000 connections, 30 s",
+        value: median(p99),
+        unit: " ms",
+        must: 10.0,
+        aim: 3.0,
+        more: false,
+    }]
+}
+
+fn durable_wins(folder: &Path) -> Vec<Row> {
+    let seeds = folder.join("seeds");
+    server::seeds(&seeds, 4_000_000);
+    let seed_dir = seeds.join("server-00").to_str().expect("a plain path").to_string();
+    let mut rates = Vec::new();
+    for run in 0..3 {
+        let flags = ["--sets", "1", "--connections-per-set", "2000", "--issue-rate", "unlimited"];
+        let free = ["--min-shake-interval", "0s", "--cap-per-user", "0", "--cap-per-sponsor", "0", "--seed-dir", &seed_dir];
+        let server = server::hongbaod(&folder.join(format!("wins-{run}")), &[flags.as_slice(), &free].concat());
+        let load = Load { connections: 2000, ..closed_loop(&server, 5) };
+        let report = load::report(load.start());
+        server.running.stop();
+        let wins = report["requests"]["by_outcome"]["envelope"].as_f64().expect("a count");
+        rates.push(wins / report["duration_s"].as_f64().expect("a duration"));
+        tell(&json!({"figure": "wins", "requests": report["requests"], "audit": report["audit"],
+            "latency_us": report["latency_us"], "wins_per_second": rates.last()}));
+    }
+    vec![Row {
+        name: "durable wins per second through the whole daemon, every shake wins",
+        value: median(rates),
+        unit: "",
+        must: 50_000.0,
+        aim: 150_000.0,
+        more: true,
+    }]
+}
+
+fn memory(folder: &Path) -> Vec<Row> {
+    let server = one_set(folder, CONNECTIONS);
+    let none = process::resident_bytes(server.running.pid());
+    let load = Load {
+        flags: vec!["--rate".into(), "1".into()],
+        warm_up_s: 0,
+        ..open_loop(&server, 4)
+    };
+    let child = Running(load.start());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Scrape::take(&server).sum("hongbao_users_online", "") < f64::from(CONNECTIONS) {
+        assert!(Instant::now() < deadline, "18,000 users online");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let idle = process::resident_bytes(server.running.pid());
+    drop(child);
+    tell(&json!({"figure": "memory", "resident_bytes_none": none, "resident_bytes_idle": idle}));
+    vec![Row {
+        name: "resident memory with 18,000 idle connections, over that with none",
+        value: (idle - none) as f64 / 1e6,
+        unit: " MB",
+        must: 4.0,
+        aim: 2.0,
+        more: false,
+    }]
+}
+
+fn seed_generation(folder: &Path) -> Vec<Row> {
+    let mut seconds = Vec::new();
+    for run in 0..3 {
+        let begin = Instant::now();
+        let output = folder.join(format!("ten-million-{run}"));
+        server::seeds(&output, 10_000_000);
+        seconds.push(begin.elapsed().as_secs_f64());
+        std::fs::remove_dir_all(output).expect("ours to remove");
+        tell(&json!({"figure": "seeds", "seconds": seconds.last()}));
+    }
+    vec![Row {
+        name: "seed generation, ten million envelopes",
+        value: median(seconds),
+        unit: " s",
+        must: 10.0,
+        aim: 3.0,
+        more: false,
+    }]
+}

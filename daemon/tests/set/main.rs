@@ -1,0 +1,6 @@
+//! The SET on a simulated network: the test plays clients, feeder, ledger, control and clock, one turn at a time.
+
+mod conduct;
+mod departures;
+mod shakes;
+mod stand;

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The main job in one go, on loopback and in a temporary folder: seeds, daemon, ten seconds of load, report, balance.
+# Run by `make demo`, which builds first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=${CARGO_TARGET_DIR:-target}/release
+folder=$(mktemp -d)
+daemon=
+finish() {
+  if [ -n "$daemon" ]; then kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true; fi
+  rm -rf "$folder"
+}
+trap finish EXIT
+
+say() { printf '\n== %s\n' "$*" >&2; }
+
+say "1. Seeds: 10,000 envelopes of 8 sponsors, 50,000.00 in all"
+"$bin/hongbaod" seed generate --count 10000 --total 5000000 --sponsors 8 --servers 1 --output "$folder/seeds"
+"$bin/hongbaod" seed verify "$folder/seeds"
+
+say "2. The daemon, issuing 200 envelopes a second"
+"$bin/hongbaod" serve --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 \
+  --seed-dir "$folder/seeds/server-00" --data-dir "$folder/data" --sets 2 --connections-per-set 4000 \
+  --issue-rate 200/s --min-shake-interval 100ms 2>"$folder/daemon.log" &
+daemon=$!
+for _ in $(seq 100); do
+  grep -q '"ready"' "$folder/daemon.log" && break
+  kill -0 "$daemon" 2>/dev/null || { cat "$folder/daemon.log" >&2; echo "the daemon did not start" >&2; exit 1; }
+  sleep 0.1
+done
+cat "$folder/daemon.log" >&2
+address=$(sed -nE 's/.*"listen":"([^"]+)".*/\1/p' "$folder/daemon.log" | tail -1)
+metrics=$(sed -nE 's/.*"metrics_listen":"([^"]+)".*/\1/p' "$folder/daemon.log" | tail -1)
+
+say "3. Load: 4,000 users, 20,000 shakes a second, 10 seconds"
+"$bin/hongbao-loadgen" run --target "$address" --connections 4000 --rate 20000/s --duration 10s --warm-up 1s \
+  --claims "$folder/claims.jsonl" --json "$folder/report.json"
+
+say "4. The orderly stop, and the balance"
+lines=$(wc -l <"$folder/daemon.log")
+kill -TERM "$daemon"
+wait "$daemon"
+daemon=
+tail -n "+$((lines + 1))" "$folder/daemon.log" >&2
+"$bin/hongbaod" ledger verify "$folder/data"
+"$bin/hongbaod" ledger show "$folder/data"
+issued=$("$bin/hongbaod" ledger export "$folder/data" --format jsonl | wc -l)
+printf '\nissued by the ledger: %s envelopes; received by the clients: %s\n' "$issued" "$(wc -l <"$folder/claims.jsonl")" >&2
