@@ -76,7 +76,6 @@ pub const CONTROL_TICK_MS: u16 = 100;
 
 const _: () = assert!(EARLIER_WINS_SHOWN_MAX <= u8::MAX as u32, "the welcome counts them in a byte");
 
-
 // The feeder.
 
 /// An issue rate that is no limit: envelopes go out as fast as they are demanded.
@@ -182,4 +181,3 @@ pub const AWAY_MS: u32 = 5000;
 
 const _: () = assert!(WHEEL_BUCKETS >= 4 && WHEEL_BUCKETS.is_power_of_two());
 const _: () = assert!(DEADLINE_MS_MAX / WHEEL_TICK_MS + 2 < u16::MAX as u32 / 2, "ticks are compared modulo 2^16");
-

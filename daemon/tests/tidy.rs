@@ -58,7 +58,9 @@ fn the_threads_know_nothing_of_each_other() {
     let threads = ["set", "feeder", "ledger", "control"];
     let mut wrong = Vec::new();
     for (path, text) in files(".rs") {
-        let Some(own) = threads.iter().find(|thread| path.starts_with(format!("daemon/src/{thread}"))) else { continue };
+        let Some(own) = threads.iter().find(|thread| path.starts_with(format!("daemon/src/{thread}"))) else {
+            continue;
+        };
         for (number, line) in code(&text) {
             for other in threads.iter().chain(&["launch", "cli", "config"]).filter(|other| *other != own) {
                 if line.contains(&format!("crate::{other}::")) || line.contains(&format!("crate::{other};")) {
@@ -94,7 +96,8 @@ fn a_set_never_logs_and_never_locks() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("#[ign", "ore")];
+    let marks =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("#[ign", "ore")];
     for (path, text) in files(".rs").into_iter().chain(files(".md")).chain(files(".sh")) {
         for (number, line) in text.lines().enumerate() {
             for mark in marks {
@@ -116,7 +119,8 @@ fn no_file_and_no_function_has_outgrown_its_reader() {
         for (number, line) in text.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let words = line.trim_start();
-            let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "unsafe fn "];
+            let starts =
+                ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "unsafe fn "];
             if open.is_none() && starts.iter().any(|start| words.starts_with(start)) && line.ends_with('{') {
                 open = Some((number, indent, words.to_string()));
             }
@@ -139,8 +143,10 @@ fn no_file_and_no_function_has_outgrown_its_reader() {
 /// command lines (or belongs to a tool that is named here).
 #[test]
 fn the_documents_name_real_flags() {
-    let sources: String = files(".rs").into_iter().filter(|(path, _)| !path.ends_with("tidy.rs")).map(|(_, text)| text).collect();
-    let foreign = ["--release", "--locked", "--bench", "--help", "--workspace", "--all-targets", "--version", "--offline"];
+    let sources: String =
+        files(".rs").into_iter().filter(|(path, _)| !path.ends_with("tidy.rs")).map(|(_, text)| text).collect();
+    let foreign =
+        ["--release", "--locked", "--bench", "--help", "--workspace", "--all-targets", "--version", "--offline"];
     let mut unknown = BTreeMap::new();
     for name in ["README.md", "ARCHITECTURE.md", "deploy/README.md", "daemon/benches/README.md"] {
         let Ok(text) = fs::read_to_string(root().join(name)) else { continue };

@@ -117,11 +117,19 @@ fn now_us() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros()
 }
 
+/// What a server has used at one moment.
+#[derive(Clone, Copy)]
+struct Sample {
+    unix_us: u128,
+    cpu_ns: u64,
+    user_ticks: u64,
+    system_ticks: u64,
+}
+
 /// A run, with the server's CPU time sampled beside it.
 struct Sampled {
     report: Value,
-    /// (unix microseconds, CPU nanoseconds, user ticks, system ticks)
-    samples: Vec<(u128, u64, u64, u64)>,
+    samples: Vec<Sample>,
 }
 
 impl Sampled {
@@ -131,32 +139,32 @@ impl Sampled {
         let mut samples = Vec::new();
         // The pipe takes 64 KiB: the report of a run of seconds is smaller.
         while child.try_wait().expect("a child").is_none() {
-            let (user, system) = process::user_and_system_ticks(pid);
-            samples.push((now_us(), process::cpu_ns(pid), user, system));
+            let (user_ticks, system_ticks) = process::user_and_system_ticks(pid);
+            samples.push(Sample { unix_us: now_us(), cpu_ns: process::cpu_ns(pid), user_ticks, system_ticks });
             std::thread::sleep(Duration::from_millis(100));
         }
         Self { report: load::report(child), samples }
     }
 
     /// The first and the last sample inside the measured stage, half a second from its ends.
-    fn window(&self) -> ((u128, u64, u64, u64), (u128, u64, u64, u64)) {
+    fn window(&self) -> (Sample, Sample) {
         let begin = u128::from(self.report["begun_unix_us"].as_u64().expect("a time")) + 500_000;
         let length_us = self.report["duration_s"].as_f64().expect("a duration") * 1e6;
         let end = begin + length_us as u128 - 1_000_000;
-        let inside: Vec<_> = self.samples.iter().filter(|sample| (begin..=end).contains(&sample.0)).collect();
+        let inside: Vec<_> = self.samples.iter().filter(|sample| (begin..=end).contains(&sample.unix_us)).collect();
         (**inside.first().expect("samples"), **inside.last().expect("samples"))
     }
 
     fn cpu_us_per_request(&self) -> f64 {
         let (first, last) = self.window();
-        let requests = self.report["rate_qps"].as_f64().expect("a rate") * (last.0 - first.0) as f64 / 1e6;
-        (last.1 - first.1) as f64 / 1e3 / requests
+        let requests = self.report["rate_qps"].as_f64().expect("a rate") * (last.unix_us - first.unix_us) as f64 / 1e6;
+        (last.cpu_ns - first.cpu_ns) as f64 / 1e3 / requests
     }
 
     fn user_share(&self) -> f64 {
         let (first, last) = self.window();
-        let (user, system) = ((last.2 - first.2) as f64, (last.3 - first.3) as f64);
-        user / (user + system)
+        let user = (last.user_ticks - first.user_ticks) as f64;
+        user / (user + (last.system_ticks - first.system_ticks) as f64)
     }
 
     fn tell(&self, what: &str, contestant: &str) {
@@ -198,9 +206,7 @@ fn cpu_per_request(folder: &Path) -> Vec<Row> {
         let after = Scrape::take(&server);
         let delta = |metric, label| after.sum(metric, label) - before.sum(metric, label);
         // The ramp's enters are counted too, which is to our disadvantage.
-        enters.push(
-            delta("hongbao_ring_enters_total", "") / delta("hongbao_requests_total", "kind=\"shake\""),
-        );
+        enters.push(delta("hongbao_ring_enters_total", "") / delta("hongbao_requests_total", "kind=\"shake\""));
         sampled.tell("cpu", "hongbaod");
         ours.push(sampled.cpu_us_per_request());
         server.running.stop();
@@ -297,7 +303,8 @@ fn durable_wins(folder: &Path) -> Vec<Row> {
     let mut rates = Vec::new();
     for run in 0..3 {
         let flags = ["--sets", "1", "--connections-per-set", "2000", "--issue-rate", "unlimited"];
-        let free = ["--min-shake-interval", "0s", "--cap-per-user", "0", "--cap-per-sponsor", "0", "--seed-dir", &seed_dir];
+        let free =
+            ["--min-shake-interval", "0s", "--cap-per-user", "0", "--cap-per-sponsor", "0", "--seed-dir", &seed_dir];
         let server = server::hongbaod(&folder.join(format!("wins-{run}")), &[flags.as_slice(), &free].concat());
         let load = Load { connections: 2000, ..closed_loop(&server, 5) };
         let report = load::report(load.start());
@@ -320,11 +327,7 @@ fn durable_wins(folder: &Path) -> Vec<Row> {
 fn memory(folder: &Path) -> Vec<Row> {
     let server = one_set(folder, CONNECTIONS);
     let none = process::resident_bytes(server.running.pid());
-    let load = Load {
-        flags: vec!["--rate".into(), "1".into()],
-        warm_up_s: 0,
-        ..open_loop(&server, 4)
-    };
+    let load = Load { flags: vec!["--rate".into(), "1".into()], warm_up_s: 0, ..open_loop(&server, 4) };
     let child = Running(load.start());
     let deadline = Instant::now() + Duration::from_secs(30);
     while Scrape::take(&server).sum("hongbao_users_online", "") < f64::from(CONNECTIONS) {

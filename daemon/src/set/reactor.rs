@@ -6,11 +6,11 @@ use std::sync::Arc;
 use hongbao_uring::{Completion, Errno, Event, Generation, Network, Pace, Receive, Socket, Token, Wait};
 use slab::Slab;
 
-use super::{Rules, SetSummary};
 use super::connection::{Connection, Flags, State};
 use super::moment::Moment;
 use super::stock::Stock;
 use super::wheel::{Tick, Wheel};
+use super::{Rules, SetSummary};
 use crate::cells::{CloseReason, SetCells};
 use crate::limits::{
     ACCEPT_BACKOFF_TICKS, HOUSEKEEPING_PER_TURN, REFUSED_AT_ONCE, STOCK_IDLE_TICKS, VERDICTS_PER_TURN, WHEEL_TICK_MS,
@@ -49,7 +49,9 @@ enum Accepting {
     /// Cancelled; its last completion is still to come.
     Pausing,
     /// The kernel had no descriptor or memory: try again at this tick.
-    BackingOff { until_tick: u32 },
+    BackingOff {
+        until_tick: u32,
+    },
     /// The SET stops.
     Over,
 }

@@ -6,8 +6,8 @@ use hongbao_uring::{Network, Received, Token};
 
 use super::connection::{Flags, State};
 use super::reactor::{Phase, Reactor};
-use super::wheel::Tick;
 use super::shake::{Decision, Shake, decide, retry_after_ms};
+use super::wheel::Tick;
 use crate::cells::CloseReason;
 use crate::messages::{Refusal, Request, Verdict};
 

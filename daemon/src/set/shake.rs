@@ -82,14 +82,7 @@ mod tests {
         Rules { shake_interval_ms: 5000, login_timeout_ms: 5000, idle_timeout_ms: 120_000, wins_per_user: 3 };
 
     fn shake() -> Shake {
-        Shake {
-            user: UserId(7),
-            sequence: 1,
-            since_last_ms: Some(6000),
-            wins: 0,
-            stocked: true,
-            ledger_has_room: true,
-        }
+        Shake { user: UserId(7), sequence: 1, since_last_ms: Some(6000), wins: 0, stocked: true, ledger_has_room: true }
     }
 
     #[test]

@@ -60,17 +60,14 @@ pub fn spawn(
     Builder::new().name(format!("set-{:02}", options.index)).spawn(move || run(options, ends, ready))
 }
 
-fn run(
-    options: SetOptions,
-    ends: SetEnds,
-    ready: impl FnOnce(Result<Started, RingError>),
-) -> io::Result<SetSummary> {
+fn run(options: SetOptions, ends: SetEnds, ready: impl FnOnce(Result<Started, RingError>)) -> io::Result<SetSummary> {
     if let Some(core) = options.pin_to_core {
         let mut cores = CpuSet::new();
         cores.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores))?;
     }
     let connections = options.connections + REFUSED_AT_ONCE;
-    let ring = RingOptions { descriptors: options.descriptors, ..RingOptions::listening(connections, options.listener) };
+    let ring =
+        RingOptions { descriptors: options.descriptors, ..RingOptions::listening(connections, options.listener) };
     let ring = match ring.open() {
         Ok(ring) => ring,
         Err(error) => {

@@ -57,8 +57,11 @@ impl Wheel {
         debug_assert!(slot < BUCKET_BASE, "a slot is smaller than any bucket's name");
         let deadline = timed.deadline_tick(slot);
         // A deadline that has passed is looked at next; one beyond the horizon waits before it, and is filed again there.
-        let ahead =
-            if is_before(deadline, self.cursor) { 0 } else { (deadline.wrapping_sub(self.cursor)).min(WHEEL_BUCKETS - 2) };
+        let ahead = if is_before(deadline, self.cursor) {
+            0
+        } else {
+            (deadline.wrapping_sub(self.cursor)).min(WHEEL_BUCKETS - 2)
+        };
         let bucket = self.cursor.wrapping_add(ahead) % WHEEL_BUCKETS;
         let first = self.heads[bucket as usize];
         *timed.links(slot) = Links { previous: BUCKET_BASE + u32::from(bucket), next: first };

@@ -233,9 +233,6 @@ impl Outboxes {
         assert!(self.settled + 1 == self.turn, "a flush before all completions were handled");
         assert!(outbox.flight != self.turn, "a second flush of one outbox in a turn");
         let first = outbox.waiting;
-        // A send at once tells nobody that it succeeded, so what is left over behind it would wait for ever.
-        let whole = self.chain_slots(first) <= SLOTS_PER_SEND_MAX;
-        let at_once = whole && outbox.flight != SOCKET_FULL;
         outbox.waiting = self.split(first);
         // Silence after a send at once means that all is sent; so what leaves something behind must complete.
         let at_once = outbox.flight != SOCKET_FULL && outbox.waiting == NONE;
