@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{Builder, IoUring, Parameters, Submitter, opcode};
+use io_uring::{Builder, EnterFlags, IoUring, Parameters, Submitter, opcode};
 use nix::errno::Errno;
 
 use crate::operation::{Kind, user_data};
@@ -82,6 +82,9 @@ pub struct Features {
     set_up: SetUp,
     /// An enter can wait a little for several completions (6.12); otherwise two enters do it.
     pub(crate) min_wait: bool,
+    /// A thread that waits for its clients can be told apart from one that waits for a disk (6.15), so that an idle server does not
+    /// look like a machine with a slow disk.
+    no_iowait: bool,
     /// Entries of the submission queue.
     pub submissions: u32,
     /// Entries of the completion queue.
@@ -97,7 +100,8 @@ impl fmt::Display for Features {
             SetUp::Bare => "no set-up flags",
         };
         let min_wait = if self.min_wait { "min_wait" } else { "min_wait by two enters" };
-        write!(f, "{flags}, {min_wait}, {} submissions, {} completions", self.submissions, self.completions)
+        let iowait = if self.no_iowait { "no iowait" } else { "waiting counts as iowait" };
+        write!(f, "{flags}, {min_wait}, {iowait}, {} submissions, {} completions", self.submissions, self.completions)
     }
 }
 
@@ -191,6 +195,7 @@ impl RingCore {
         let features = Features {
             set_up,
             min_wait: ring.params().is_feature_min_timeout(),
+            no_iowait: ring.params().is_feature_no_iowait(),
             submissions: ring.params().sq_entries(),
             completions: ring.params().cq_entries(),
         };
@@ -317,8 +322,16 @@ impl RingCore {
         if self.features.min_wait && wait.want > 1 {
             arguments = arguments.min_wait_usec(wait.min_wait_us.min(wait.timeout_us));
         }
+        // With GETEVENTS even an enter that does not wait works off what is deferred and what has overflown.
+        let mut flags = EnterFlags::EXT_ARG | EnterFlags::GETEVENTS;
+        if self.features.no_iowait {
+            flags |= EnterFlags::NO_IOWAIT;
+        }
+        let unsubmitted = self.ring.submission().len() as u32;
         self.counters.enters += 1;
-        let entered = self.ring.submitter().submit_with_args(wait.want as usize, &arguments);
+        // SAFETY: with EXT_ARG the kernel reads a `SubmitArgs`, which is what it is given, and through it the timeout; both live
+        // on this stack during the call. The entries were made sound by those who pushed them.
+        let entered = unsafe { self.ring.submitter().enter(unsubmitted, wait.want, flags.bits(), Some(&arguments)) };
         self.drain();
         match entered {
             Ok(_) => Ok(()),

@@ -132,7 +132,12 @@ impl fmt::Display for RingFeatures {
     }
 }
 
-/// The ring. See the module's text and [`Network`].
+/// The ring. See the module's text and [`Network`]. It stays with the thread that made it:
+///
+/// ```compile_fail
+/// fn sendable<T: Send>() {}
+/// sendable::<hongbao_uring::Ring>();
+/// ```
 pub struct Ring {
     core: RingCore,
     listener: Option<Listener>,
