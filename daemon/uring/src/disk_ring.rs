@@ -12,9 +12,10 @@ use io_uring::types::{Fd, FsyncFlags};
 use nix::errno::Errno;
 use nix::libc::RWF_DSYNC;
 
-use crate::core::{Features, Reaped, RingCore, Sizes};
+use crate::core::{Reaped, RingCore};
 use crate::disk::{Disk, DiskBuffer, DiskEvent, DiskStage, WriteFailure, WritePath, assert_write_fits};
 use crate::operation::{Kind, kind_of, token_of, user_data};
+use crate::set_up::{Features, Sizes};
 use crate::{Doorbell, Generation, Token, Unavailable, Wait};
 
 /// A write, its flush, and a wake-up for each of many SETs; more wake-ups are submitted on the way.

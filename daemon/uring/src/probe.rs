@@ -10,8 +10,9 @@ use io_uring::opcode;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
-use crate::core::{Features, RingCore, Sizes, errno_of};
+use crate::core::{RingCore, errno_of};
 use crate::driver::{Completion, Event, Network, Receive};
+use crate::set_up::{Features, Sizes};
 use crate::{Descriptors, Outbox, Ring, RingError, RingOptions, Setting, Token, Unavailable, Wait};
 
 /// Enters within which what is tried must show. Each waits a millisecond at most.

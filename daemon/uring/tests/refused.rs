@@ -60,11 +60,11 @@ fn where_io_uring_works_its_support_is_one_line() {
 #[test]
 fn more_connections_than_a_table_holds_are_refused_with_the_limit() {
     let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("a limit");
-    for connections in [0, hongbao_uring::ring::CONNECTIONS_MAX + 1] {
+    for connections in [0, hongbao_uring::options::CONNECTIONS_MAX + 1] {
         let error = RingOptions::connecting(connections).open().err();
         assert!(matches!(error, Some(RingError::Connections { .. })));
     }
-    if soft < u64::from(hongbao_uring::ring::CONNECTIONS_MAX) {
+    if soft < u64::from(hongbao_uring::options::CONNECTIONS_MAX) {
         let options = RingOptions::connecting(soft as u32 + 1);
         let options = RingOptions { descriptors: hongbao_uring::Descriptors::Direct, ..options };
         let error = options.open().err().expect("beyond the limit").to_string();

@@ -1,0 +1,113 @@
+//! What a ring is to be like, what it has become, and why it cannot be.
+
+use std::fmt;
+use std::io;
+
+use crate::listener::Listener;
+use crate::set_up::{Features, Sizes};
+use crate::{Descriptors, Ring, Unavailable};
+
+/// Connections of one ring at most: the largest table that the kernel gives.
+pub const CONNECTIONS_MAX: u32 = 1 << 20;
+
+/// Entries of the table beyond the connections: those that are being refused or closed.
+pub(crate) const RESERVE_ENTRIES: u32 = 64;
+
+/// Receive buffers: one for four connections, since messages are answered within a turn, and a turn that finds this many is
+/// rare; between these bounds. What does not fit waits in the sockets, for the price of arming a receive again.
+const RECEIVE_BUFFERS_MIN: u32 = 256;
+const RECEIVE_BUFFERS_MAX: u32 = 8192;
+
+/// Send slots: two for each connection, between these bounds. Memory is touched only as the need grows.
+const SEND_SLOTS_MIN: usize = 1024;
+const SEND_SLOTS_MAX: usize = 1 << 18;
+
+/// What a ring is to be like.
+#[derive(Debug)]
+pub struct RingOptions {
+    /// Connections that are open at once, at most.
+    pub connections: u32,
+    /// How they are named to the kernel.
+    pub descriptors: Descriptors,
+    /// Where they come from; `None` for a ring that only connects.
+    pub listener: Option<Listener>,
+    /// Bytes of a receive buffer. A client's messages have 16 bytes, so that 64 (one cache line) hold several; a longer read
+    /// takes several buffers.
+    pub receive_buffer_bytes: u16,
+}
+
+impl RingOptions {
+    /// A ring that accepts.
+    pub fn listening(connections: u32, listener: Listener) -> Self {
+        Self { connections, descriptors: Descriptors::Auto, listener: Some(listener), receive_buffer_bytes: 64 }
+    }
+
+    /// A ring that only connects.
+    pub fn connecting(connections: u32) -> Self {
+        Self { connections, descriptors: Descriptors::Auto, listener: None, receive_buffer_bytes: 64 }
+    }
+
+    /// Makes the ring, for the calling thread.
+    pub fn open(self) -> Result<Ring, RingError> {
+        Ring::open(self)
+    }
+}
+
+/// Why a ring cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// No io_uring, or not enough of it.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The number of connections is out of bounds.
+    #[error("{connections} connections for one ring: ask for 1 to {CONNECTIONS_MAX}")]
+    Connections {
+        /// As asked for.
+        connections: u32,
+    },
+    /// The file limit bounds the table of direct descriptors.
+    #[error(
+        "{connections} connections for one ring, but the file limit is {limit}: raise it (LimitNOFILE= in the systemd unit, \
+         `ulimit -n` in a shell), or ask for fewer connections and more rings"
+    )]
+    FileLimit {
+        /// As asked for.
+        connections: u32,
+        /// `RLIMIT_NOFILE`, soft.
+        limit: u64,
+    },
+    /// No memory for the send slots.
+    #[error("no memory for the send slots of one ring: {0}; free memory, or ask for fewer connections")]
+    Memory(io::Error),
+}
+
+/// What a ring has become; for the start-up message.
+#[derive(Clone, Copy, Debug)]
+pub struct RingFeatures {
+    /// Of the io_uring itself.
+    pub ring: Features,
+    /// Whether descriptors are direct.
+    pub direct: bool,
+    /// Receive buffers.
+    pub receive_buffers: u16,
+    /// Bytes of each.
+    pub receive_buffer_bytes: usize,
+}
+
+impl fmt::Display for RingFeatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let descriptors = if self.direct { "direct" } else { "plain" };
+        let Self { ring, receive_buffers, receive_buffer_bytes, .. } = self;
+        write!(f, "{descriptors} descriptors, {receive_buffers} buffers of {receive_buffer_bytes} bytes, {ring}")
+    }
+}
+
+/// The sizes that follow from the number of connections.
+pub(crate) fn sizes(connections: u32) -> (Sizes, u16, usize) {
+    let buffers = (connections / 4).next_power_of_two().clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
+    let submissions = (buffers / 2).min(2048);
+    // A turn's completions are one for each buffer, and those of sends that failed and receives that ended.
+    let completions = buffers * 2;
+    let slots = (connections as usize * 2).clamp(SEND_SLOTS_MIN, SEND_SLOTS_MAX);
+    (Sizes { submissions, completions }, buffers as u16, slots)
+}
