@@ -70,8 +70,12 @@ impl RingCore {
     /// Makes a ring on the calling thread. Where memory lacks, it is made smaller, down to a floor.
     /// `reaped_max`: completions that one enter may reap without an allocation.
     pub(crate) fn open(sizes: Sizes, reaped_max: usize) -> Result<Self, Unavailable> {
-        let (ring, features) = set_up(sizes)?;
-        Ok(Self {
+        Ok(Self::over(set_up(sizes)?, reaped_max))
+    }
+
+    /// Works with a ring that was set up.
+    pub(crate) fn over((ring, features): (IoUring, Features), reaped_max: usize) -> Self {
+        Self {
             ring,
             features,
             reaped: Vec::with_capacity(reaped_max),
@@ -80,7 +84,7 @@ impl RingCore {
             counters: CoreCounters::default(),
             push_failure: None,
             not_send: PhantomData,
-        })
+        }
     }
 
     /// What the kernel gave.
@@ -292,12 +296,14 @@ mod tests {
     use super::*;
     use crate::Generation;
     use crate::operation::{kind_of, token_of};
+    use crate::set_up::{SetUp, set_up_as};
 
-    const SECOND: Wait = Wait { want: 1, min_wait_us: 0, timeout_us: 1_000_000 };
-    const AT_ONCE: Wait = Wait { want: 0, min_wait_us: 0, timeout_us: 0 };
+    const SECOND: Wait = Wait::first(1_000_000);
 
-    fn small() -> RingCore {
-        RingCore::open(Sizes { submissions: 32, completions: 128 }, 1024).expect("io_uring works here")
+    const SIZES: Sizes = Sizes { submissions: 32, completions: 128 };
+
+    fn on(set_up: SetUp) -> RingCore {
+        RingCore::over(set_up_as(set_up, SIZES), 1024)
     }
 
     fn push_nops(core: &mut RingCore, count: u32) {
@@ -311,28 +317,32 @@ mod tests {
 
     #[test]
     fn a_full_submission_queue_and_an_overflown_completion_queue_lose_nothing() {
-        let mut core = small();
-        push_nops(&mut core, 1000);
-        core.enter(AT_ONCE).expect("enter");
-        let slots: Vec<u32> =
-            std::iter::from_fn(|| core.next()).map(|reaped| token_of(reaped.user_data).slot).collect();
-        assert_eq!(slots, (0..1000).collect::<Vec<u32>>());
-        assert!(core.is_handled() && core.counters().completion_overflows > 0, "{:?}", core.counters());
-        core.enter(AT_ONCE).expect("enter");
-        assert_eq!(core.next(), None, "a completion is handed out once");
+        for set_up in SetUp::ALL {
+            let mut core = on(set_up);
+            push_nops(&mut core, 1000);
+            core.enter(Wait::NOT).expect("enter");
+            let slots: Vec<u32> =
+                std::iter::from_fn(|| core.next()).map(|reaped| token_of(reaped.user_data).slot).collect();
+            assert_eq!(slots, (0..1000).collect::<Vec<u32>>(), "{set_up:?}");
+            assert!(core.is_handled() && core.counters().completion_overflows > 0, "{set_up:?} {:?}", core.counters());
+            core.enter(Wait::NOT).expect("enter");
+            assert_eq!(core.next(), None, "a completion is handed out once");
+        }
     }
 
     #[test]
     fn an_idle_wait_ends_at_its_timeout_without_an_error() {
-        let mut core = small();
-        core.enter(Wait { want: 1, min_wait_us: 0, timeout_us: 1000 }).expect("ETIME is normal");
-        core.enter(Wait { want: 64, min_wait_us: 500, timeout_us: 1000 }).expect("ETIME is normal");
-        assert!(core.batch().is_empty());
+        for set_up in SetUp::ALL {
+            let mut core = on(set_up);
+            core.enter(Wait::first(1000)).expect("ETIME is normal");
+            core.enter(Wait { want: 64, min_wait_us: 500, timeout_us: 1000 }).expect("ETIME is normal");
+            assert!(core.batch().is_empty());
+        }
     }
 
     #[test]
     fn a_kernel_without_min_wait_gets_the_same_by_two_enters() {
-        let mut core = small();
+        let mut core = on(SetUp::Deferred);
         core.features.min_wait = false;
         core.enter(Wait { want: 64, min_wait_us: 500, timeout_us: 1000 }).expect("ETIME is normal");
         assert_eq!(core.counters().enters, 2);
@@ -343,12 +353,18 @@ mod tests {
 
     #[test]
     fn a_sleeping_thread_is_woken_through_its_doorbell() {
+        for set_up in SetUp::ALL {
+            wake_a_sleeper_on(set_up);
+        }
+    }
+
+    fn wake_a_sleeper_on(set_up: SetUp) {
         let doorbell = Arc::new(Doorbell::default());
         let (asleep, is_asleep) = mpsc::channel();
         let sleeper = thread::spawn({
             let doorbell = Arc::clone(&doorbell);
             move || {
-                let mut core = small();
+                let mut core = on(set_up);
                 core.attach(&doorbell).expect("a descriptor is free");
                 doorbell.going_to_sleep();
                 asleep.send(()).expect("the test waits");
@@ -363,10 +379,10 @@ mod tests {
             }
         });
         is_asleep.recv().expect("the sleeper lives");
-        let mut core = small();
+        let mut core = on(SetUp::Deferred);
         core.wake(&doorbell);
         core.wake(&doorbell);
-        core.enter(AT_ONCE).expect("enter");
+        core.enter(Wait::NOT).expect("enter");
         assert_eq!(core.next(), None, "a wake-up that arrived has no completion at the sender");
         assert_eq!(core.counters().wakes_sent, 1, "one signal for one sleep");
         assert_eq!(sleeper.join().expect("the sleeper ends"), Kind::Wake);
@@ -377,14 +393,14 @@ mod tests {
         let doorbell = Arc::new(Doorbell::default());
         thread::spawn({
             let doorbell = Arc::clone(&doorbell);
-            move || small().attach(&doorbell).expect("a descriptor is free")
+            move || on(SetUp::Deferred).attach(&doorbell).expect("a descriptor is free")
         })
         .join()
         .expect("the thread ends");
         doorbell.going_to_sleep();
-        let mut core = small();
+        let mut core = on(SetUp::Deferred);
         core.wake(&doorbell);
-        core.enter(AT_ONCE).expect("enter");
+        core.enter(Wait::NOT).expect("enter");
         assert!(core.batch().iter().all(|reaped| kind_of(reaped.user_data) == Kind::WakeSent));
     }
 }

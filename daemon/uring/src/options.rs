@@ -103,11 +103,22 @@ impl fmt::Display for RingFeatures {
 }
 
 /// The sizes that follow from the number of connections.
-pub(crate) fn sizes(connections: u32) -> (Sizes, u16, usize) {
+pub(crate) struct RingSizes {
+    pub(crate) queues: Sizes,
+    pub(crate) receive_buffers: u16,
+    pub(crate) send_slots: usize,
+    /// Completions that one turn may bring: all buffers filled, each receive ended, each send failed, and as many overflown.
+    pub(crate) reaped_max: usize,
+}
+
+pub(crate) fn sizes(connections: u32) -> RingSizes {
     let buffers = (connections / 4).next_power_of_two().clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
-    let submissions = (buffers / 2).min(2048);
     // A turn's completions are one for each buffer, and those of sends that failed and receives that ended.
-    let completions = buffers * 2;
-    let slots = (connections as usize * 2).clamp(SEND_SLOTS_MIN, SEND_SLOTS_MAX);
-    (Sizes { submissions, completions }, buffers as u16, slots)
+    let queues = Sizes { submissions: (buffers / 2).min(2048), completions: buffers * 2 };
+    RingSizes {
+        queues,
+        receive_buffers: buffers as u16,
+        send_slots: (connections as usize * 2).clamp(SEND_SLOTS_MIN, SEND_SLOTS_MAX),
+        reaped_max: (buffers + queues.completions) as usize + 2 * connections as usize,
+    }
 }

@@ -67,27 +67,31 @@ impl Ring {
         if !(1..=CONNECTIONS_MAX).contains(&connections) {
             return Err(RingError::Connections { connections });
         }
-        let (sizes, buffers, slots) = sizes(connections);
+        let sizes = sizes(connections);
+        let core = RingCore::open(sizes.queues, sizes.reaped_max)?;
+        Self::over(core, options)
+    }
+
+    fn over(core: RingCore, options: RingOptions) -> Result<Self, RingError> {
+        let sizes = sizes(options.connections);
         let direct = match options.descriptors {
             Descriptors::Auto => probe::releases_out_of_order(),
             Descriptors::Direct => true,
             Descriptors::Plain => false,
         };
-        // At most each connection's receive ends and each send fails in the turn that fills all buffers.
-        let reaped_max = usize::from(buffers) + 2 * connections as usize + sizes.completions as usize;
-        let core = RingCore::open(sizes, reaped_max)?;
         let submitter = core.submitter();
         // Without the bound shutdowns work as well, with more threads.
         drop(submitter.register_iowq_max_workers(&mut [WORKERS_MAX; 2]));
-        let table = if direct { register_table(&core, connections)? } else { Table::plain() };
-        let buffers = ReceiveBuffers::register(&submitter, buffers, usize::from(options.receive_buffer_bytes.max(1)))
+        let table = if direct { register_table(&core, options.connections)? } else { Table::plain() };
+        let buffer_bytes = usize::from(options.receive_buffer_bytes.max(1));
+        let buffers = ReceiveBuffers::register(&submitter, sizes.receive_buffers, buffer_bytes)
             .map_err(|errno| Unavailable::refused("IORING_REGISTER_PBUF_RING", errno))?;
         Ok(Self {
             core,
             listener: options.listener,
             table,
             buffers,
-            outboxes: Outboxes::new(slots).map_err(RingError::Memory)?,
+            outboxes: Outboxes::new(sizes.send_slots).map_err(RingError::Memory)?,
             staged: Staged::new(),
             accepting: None,
             in_flight: 0,
@@ -465,3 +469,6 @@ impl Drop for Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
