@@ -112,40 +112,41 @@ impl Walker {
 
     fn take_block(&mut self, chunk: &Chunk, books: &mut FeederSummary) {
         let (number, file) = (self.next, &self.files[chunk.span.file]);
-        let expected = file.header.records_in(number);
+        let (header, expected) = (file.header, file.header.records_in(number));
         let found = chunk.block(number).map_err(str::to_owned).and_then(|bytes| {
-            RecordBlock::decode(&file.header.binding, number, expected, bytes).map_err(|error| error.to_string())
+            RecordBlock::decode(&header.binding, number, expected, bytes).map_err(|error| error.to_string())
         });
-        let first = number * RECORDS_PER_BLOCK as u32;
-        let binding = file.header.binding;
-        let ids = (first..first + expected as u32).map(|index| EnvelopeId::new(binding.server, binding.shard, index));
-        let not_issued = ids.filter(|id| !self.issued.contains(*id)).count() as u64;
-        match found.and_then(|block| self.admit(&block)) {
-            Ok(count) => debug_assert_eq!(count, not_issued, "the file's count holds for each block"),
+        self.unread -= match found.and_then(|block| self.admit(&block)) {
+            Ok(count) => count,
             Err(reason) => {
-                self.report(chunk.span.file, number, not_issued, &reason);
-                books.damage(Tally { envelopes: not_issued, amount: Cents::ZERO });
+                let first = number * RECORDS_PER_BLOCK as u32;
+                let id = |index| EnvelopeId::new(header.binding.server, header.binding.shard, index);
+                let indices = first..first + expected as u32;
+                let lost = indices.filter(|index| !self.issued.contains(id(*index))).count() as u64;
+                self.report(chunk.span.file, number, lost, &reason);
+                books.damage(Tally { envelopes: lost, amount: Cents::ZERO });
+                lost
             }
-        }
-        self.unread -= not_issued;
+        };
         self.next += 1;
-        if self.next == self.files[chunk.span.file].header.blocks() {
+        if self.next == header.blocks() {
             self.settle(chunk.span.file, books);
         }
     }
 
-    /// Makes the block's envelopes ready, where its money is within what the header leaves for it. Gives how many.
+    /// Makes the block's envelopes ready, where their money is within what the header leaves for them. Gives how many.
     fn admit(&mut self, block: &RecordBlock<'_>) -> Result<u64, String> {
-        let fresh = |envelope: &Envelope| !self.issued.contains(envelope.id);
-        let mut amounts = block.envelopes().filter(fresh).map(|envelope| envelope.amount);
-        let amount = amounts.try_fold(Cents::ZERO, Cents::checked_add);
-        let left = amount.and_then(|amount| self.page.left.checked_sub(amount));
+        let before = self.fresh.len();
+        let mut left = Some(self.page.left);
+        for envelope in block.envelopes().filter(|envelope| !self.issued.contains(envelope.id)) {
+            left = left.and_then(|left| left.checked_sub(envelope.amount));
+            self.fresh.push_back(envelope);
+        }
         let Some(left) = left else {
+            self.fresh.truncate(before);
             return Err("its envelopes hold more than the header's total leaves for them".to_owned());
         };
         self.page.left = left;
-        let before = self.fresh.len();
-        self.fresh.extend(block.envelopes().filter(fresh));
         Ok((self.fresh.len() - before) as u64)
     }
 

@@ -227,6 +227,19 @@ fn a_ring_with_little_room_takes_what_it_can_and_the_others_take_the_rest() {
 }
 
 #[test]
+fn a_share_that_is_passed_on_is_split_by_demand_and_is_no_debt() {
+    let mut table = Table::new(3, 20_000);
+    table.tick(TICK, &[10, 30, 1000], &[PLENTY, PLENTY, 8]);
+    assert_eq!(table.dealt, [23, 69, 8]);
+    let before = table.dealt.clone();
+    // The weights go on in the same proportion.
+    table.tick(TICK, &[10, 30, 1000], &[PLENTY; 3]);
+    for ((now, before), fair) in table.dealt.iter().zip(before).zip([0.96, 2.88, 96.15]) {
+        assert!(((now - before) as f64 - fair).abs() <= 1.0, "{:?}", table.dealt);
+    }
+}
+
+#[test]
 fn without_a_limit_the_rings_are_filled_where_there_is_demand() {
     let mut table = Table::new(3, ISSUE_RATE_UNLIMITED);
     assert_eq!(table.tick(TICK, &[1, 0, 1000], &[4000, 4000, 4000]), 8000);
