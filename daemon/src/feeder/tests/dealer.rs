@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
 use super::super::dealer::Dealer;
-use crate::limits::{DEALT_PER_TICK_MAX, FEEDER_TICK_MS, ISSUE_BURST_MS, ISSUE_RATE_UNLIMITED};
+use crate::limits::{DEALT_PER_TICK_MAX, ISSUE_BURST_MS, ISSUE_LATENESS_MS, ISSUE_RATE_UNLIMITED};
 use std::time::Duration;
 
-const TICK: Duration = Duration::from_millis(FEEDER_TICK_MS);
+/// Any will do: the dealer goes by the clock.
+const TICK: Duration = Duration::from_millis(5);
 const PLENTY: usize = 1 << 20;
 
 /// A dealer, its clock, and the SETs' counters.
@@ -63,7 +64,8 @@ proptest! {
             let count = table.tick(Duration::from_millis(*after_ms), fresh, room);
             history.push((table.now, count));
         }
-        let burst = (rate as f64 * ISSUE_BURST_MS as f64 / 1000.0).max(1.0 + rate as f64 * 0.02);
+        let of_ms = |ms: u64| rate as f64 * ms as f64 / 1000.0;
+        let burst = of_ms(ISSUE_BURST_MS).max(1.0 + of_ms(ISSUE_LATENESS_MS));
         for start in 0..history.len() {
             let mut sum = 0;
             for (at, count) in &history[start..] {

@@ -108,7 +108,7 @@ struct Show {
 
 impl Show {
     fn start(dir: &Path, issued: IssuedBefore, sets: usize, issue_rate: u64) -> Self {
-        const STOCK: usize = 512;
+        const STOCK: usize = 2048;
         let (near, sets) = (0..sets)
             .map(|_| {
                 let (stock_producer, stock) = RingBuffer::new(STOCK);
