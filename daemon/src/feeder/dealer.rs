@@ -77,8 +77,8 @@ pub(super) struct Dealer {
 impl Dealer {
     /// An empty bucket at `now`, and SETs that have counted `shakes` so far.
     pub(super) fn new(now: Duration, rate: u64, shakes: impl Iterator<Item = u64>) -> Self {
-        let shares: Vec<_> = shakes.map(|shakes| Share { shakes, ..Share::default() }).collect();
-        Self { bucket: Bucket { rate, level: 0, settled_at: now }, plan: vec![0; shares.len()], shares }
+        let sets: Vec<_> = shakes.map(|shakes| Share { shakes, ..Share::default() }).collect();
+        Self { bucket: Bucket { rate, level: 0, settled_at: now }, plan: vec![0; sets.len()], shares: sets }
     }
 
     /// From `now` on, this many envelopes a second. What was earned at the old rate stays, within the new burst.

@@ -168,7 +168,7 @@ fn what_runs_beside_lives_on_the_same_thread_and_ends_with_the_feeder() {
     let thread = std::thread::spawn(move || {
         let beside = move || async move {
             watch.0.send(std::thread::current().id()).unwrap();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         feeder.run(|_| ready_sender.send(std::thread::current().id()).unwrap(), beside)
     });
