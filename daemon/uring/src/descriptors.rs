@@ -137,6 +137,16 @@ impl Table {
         self.free.append(&mut self.closing);
     }
 
+    /// Descriptors are below this.
+    pub(crate) fn len(&self) -> u32 {
+        self.uses.len() as u32
+    }
+
+    /// Whether a descriptor is open and no shutdown of it is in flight.
+    pub(crate) fn is_untouched(&self, number: u32) -> bool {
+        self.uses[number as usize] == OPEN
+    }
+
     /// The descriptors that are open.
     pub(crate) fn open(&self) -> impl Iterator<Item = u32> {
         self.uses.iter().zip(0..).filter(|(of, _)| **of & OPEN != 0).map(|(_, number)| number)
