@@ -31,21 +31,24 @@ enum SeedCommand {
 }
 
 const GENERATE_HELP: &str = "\
-Amounts follow the double-mean rule: each envelope but a file's last holds a random amount between 1 cent and twice the
-mean of what is left, the last one the rest. They sum to --total exactly. Server N finds its files in DIR/server-NN.
-All files appear, or none. The paths written go to stdout, everything else to stderr.
+Amounts follow the double-mean rule: each envelope but a file's last holds a random
+amount between 1 cent and twice the mean of what is left, the last one the rest.
+They sum to --total exactly. Server N finds its files in DIR/server-NN.
+All files are written before the first gets its name. Their paths go to stdout,
+everything else to stderr.
 
 Examples:
   Ten million envelopes worth a million, for one server:
     hongbaod seed generate --count 10M --total 100M --sponsors 20 --servers 1 --output seeds
   A campaign of 600 servers, to be made again to the bit:
-    hongbaod seed generate --count 60M --total 1_000_000_000 --sponsors 50 --servers 600 --campaign 2027 \\
-      --rng-seed 42 --output seeds";
+    hongbaod seed generate --count 60M --total 1_000_000_000 --sponsors 50 \\
+      --servers 600 --campaign 2027 --rng-seed 42 --output seeds";
 
 const VERIFY_HELP: &str = "\
-Checks every block, and every file's digest, count and total; then that no two files are for the same campaign, server
-and shard. One line a file or damage goes to stdout, as FILE: ok: ... or FILE: PLACE: what is wrong. It goes on after any
-damage, and ends with exit code 65 where there was one.
+Checks every block, every file's digest, count and total, and that no two files are
+for the same campaign, server and shard. One line a file or damage goes to stdout:
+FILE: ok: ... or FILE: PLACE: what is wrong. It goes on after any damage, and ends
+with exit code 65 where there was one.
 
 Examples:
   hongbaod seed verify seeds
