@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use hongbao_uring::{NetworkCounters, Wait};
 
-use crate::arguments::CloseChoice;
 use crate::book::{Book, Oddities};
 use crate::clock::Clock;
 use crate::cpu::Cpu;
@@ -141,8 +140,6 @@ impl<N: Dial> Driver<N> {
         };
         self.close()?;
         let tally = *self.sessions.tally();
-        // Dropping the ring closes what is left.
-        drop(self.sessions);
         let (requests, latencies, oddities) = self.book.finish();
         Ok(ThreadReport { requests, answered_in_load, latencies, tally, established, oddities, cpu, ring })
     }
@@ -317,9 +314,6 @@ impl<N: Dial> Driver<N> {
     }
 
     fn close(&mut self) -> Result<(), Failure> {
-        if self.plan.close == CloseChoice::Reset {
-            return Ok(());
-        }
         let mut now_ns = self.clock.now_ns();
         let end_ns = now_ns + Duration::from_millis(CLOSE_WAIT_MS).as_nanos() as u64;
         self.sessions.close(now_ns);
@@ -365,8 +359,58 @@ fn since(now: &NetworkCounters, before: &NetworkCounters) -> NetworkCounters {
 }
 
 #[cfg(test)]
+#[path = "../tests/server/mod.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use the rest of it")]
+mod server;
+
+#[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use hongbao_uring::RingOptions;
+    use rtrb::RingBuffer;
+
+    use super::server::{Reply, Server, envelope, none, win};
     use super::*;
+    use crate::arguments::{Command, CommandLine};
+    use crate::host::Host;
+    use crate::limits::SECONDS_PER_THREAD;
+    use crate::record::{Second, SecondsEnds};
+    use crate::window::Window;
+
+    fn plan(server: &Server, line: &str) -> Plan {
+        let target = server.address.to_string();
+        let words = ["hongbao-loadgen", "run", "--target", &target].into_iter().chain(line.split_whitespace());
+        let Command::Run(arguments) = CommandLine::try_parse_from(words).expect("a good command line").command;
+        Plan::new(&arguments, &Host::prepare().expect("limits"), true).expect("a good plan")
+    }
+
+    #[test]
+    fn a_load_allocates_nothing() {
+        let server = Server::start(|asked| match asked.number % 8 {
+            0 => Reply::Frame(win(asked, envelope(asked.number, 1))),
+            1 => Reply::Silence,
+            _ => none(asked),
+        });
+        let plan = plan(&server, "--connections 16 --rate 2000 --duration 1s --timeout 100ms");
+        let (share, clock) = (plan.share(0), Clock::start());
+        let (claims_in, _claims) = RingBuffer::new(4096);
+        let (full, _full_end) = RingBuffer::new(SECONDS_PER_THREAD);
+        let (mut empty_end, empty) = RingBuffer::new(SECONDS_PER_THREAD);
+        while empty_end.push(Second::new()).is_ok() {}
+        let network = RingOptions::connecting(share.len()).open().expect("a ring");
+        let window = Window::new(plan.window(share));
+        let book = Book::new(clock, window, SecondsEnds { full, empty }, claims_in, 100_000, None);
+        let mut driver = Driver::new(network, plan, share, clock, Arc::default(), Arc::default(), book);
+        driver.ramp().expect("a ring that works");
+        assert_eq!(driver.sessions.tally().established, 16);
+        let begin_ns = clock.now_ns() + 1_000_000;
+        let counted = allocation_counter::measure(|| driver.open_load(begin_ns).expect("a ring that works"));
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+        driver.drain().expect("a ring that works");
+        let (requests, ..) = driver.book.finish();
+        assert_eq!(requests.sent, 2000);
+        assert!(requests.by_outcome.envelope > 0 && requests.by_outcome.none > 0 && requests.timed_out > 0);
+    }
 
     #[test]
     fn ticks_keep_their_places_however_late_a_turn_is() {

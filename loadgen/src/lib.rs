@@ -33,5 +33,6 @@ pub mod series;
 pub mod sessions;
 pub mod signals;
 pub mod sources;
+pub mod total;
 pub mod user;
 pub mod window;

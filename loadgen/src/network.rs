@@ -12,6 +12,8 @@ pub trait Dial: Network {
     fn adopt(&mut self, descriptor: OwnedFd) -> io::Result<Socket>;
     /// Connects; an [`Event::Connect`](hongbao_uring::Event::Connect) follows.
     fn connect(&mut self, socket: &Socket, target: SocketAddr, token: Token);
+    /// Ends the armed receive of a connection: its terminal completion follows.
+    fn cancel_receive(&mut self, token: Token);
 }
 
 impl Dial for Ring {
@@ -21,5 +23,9 @@ impl Dial for Ring {
 
     fn connect(&mut self, socket: &Socket, target: SocketAddr, token: Token) {
         Self::connect(self, socket, target, token);
+    }
+
+    fn cancel_receive(&mut self, token: Token) {
+        Self::cancel_receive(self, token);
     }
 }

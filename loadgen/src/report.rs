@@ -115,7 +115,7 @@ pub struct CpuReport {
 }
 
 /// Rings of all threads over the load, warm-up included.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct RingReport {
     /// Calls of `io_uring_enter`.
     pub enters: u64,

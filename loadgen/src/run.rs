@@ -8,28 +8,25 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use hongbao_uring::{Descriptors, RingOptions, Support};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::arguments::{DescriptorChoice, RunArguments};
 use crate::audit::{Audit, Claim};
-use crate::book::{Book, Oddities};
+use crate::book::Book;
 use crate::claims::ClaimsFile;
 use crate::clock::Clock;
-use crate::cpu::Cpu;
 use crate::driver::{Cells, Driver, Signals, ThreadReport};
 use crate::exit::{Exit, Failure};
-use crate::health;
 use crate::host::Host;
 use crate::limits::{CLAIMS_QUEUED, CLAIMS_QUEUED_PER_THREAD_MIN, SECONDS_PER_THREAD};
-use crate::plan::{Arrivals, Load, Plan};
+use crate::plan::{Load, Plan};
 use crate::progress::Progress;
-use crate::record::{Requests, Second, SecondsEnds};
-use crate::report::{Connections, CpuReport, Quantiles, Report, RingReport, SCHEMA};
-use crate::series::{Point, Series};
-use crate::sessions::Tally;
+use crate::record::{Second, SecondsEnds};
+use crate::report::Report;
+use crate::series::Series;
 use crate::signals::Interrupts;
+use crate::total::{Timing, Total};
 use crate::window::Window;
 
 /// How often the main thread looks at what the threads handed over.
@@ -272,66 +269,13 @@ impl Run {
         self.claims.flush()?;
         let total = Total::of(threads)?;
         self.audit.lost(total.oddities.unaudited);
-        let duration = self.measured();
-        let closed_loop = matches!(self.plan.load, Load::Closed { .. });
-        let audit = self.audit.findings().clone();
-        let lateness_us = Quantiles::from(&total.lateness);
-        let facts = health::Facts {
-            interrupted: self.interrupts > 0,
-            closed_loop,
-            connections_target: u64::from(self.plan.connections),
-            connections_established: total.established,
-            scheduled: total.requests.scheduled,
-            not_sent: total.requests.not_sent.disconnected + total.requests.not_sent.overdue,
-            period_ms: self.plan.period_ms(),
-            shake_interval_ms: total.tally.shake_interval_ms,
-            lateness_p99_us: lateness_us.p99,
-            busiest_thread_share: total.busiest_thread_share,
-            unaudited: audit.unaudited,
-            unknown_answers: total.oddities.unknown_answers,
-        };
-        let invalid_reasons = health::reasons(&facts, &self.plan.bounds);
-        let points = self.series.finish();
-        let (schedule, rate_target_qps, depth) = describe(&self.plan.load);
-        Ok(Report {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
-            command: std::env::args().collect(),
+        let timing = Timing {
             begun_unix_us: if self.begin_ns > 0 { self.clock.unix_ns(self.begin_ns) / 1_000 } else { 0 },
-            valid: invalid_reasons.is_empty(),
-            invalid_reasons,
-            warnings: health::warnings(&facts),
-            loop_kind: if closed_loop { "closed" } else { "open" },
-            schedule,
-            rate_target_qps,
-            depth,
-            duration_s: duration.as_secs_f64(),
-            warm_up_s: self.plan.warm_up.as_secs_f64(),
-            threads: self.plan.threads,
-            tick_us: self.plan.tick.as_micros() as u64,
-            connections: Connections {
-                target: u64::from(self.plan.connections),
-                established: total.established,
-                failed: u64::from(total.tally.given_up),
-                dropped: total.tally.dropped.total(),
-                reconnected: total.tally.reconnected,
-                attempts: total.tally.attempts,
-                attempts_failed: total.tally.attempts_failed.by_name(),
-                dropped_by_reason: total.tally.dropped.by_name(),
-                establish_ms: self.establish_ns / 1_000_000,
-            },
-            rate_qps: rate(&total, closed_loop, duration),
-            requests: total.requests,
-            latency_us: Quantiles::from(&total.latency),
-            service_us: Quantiles::from(&total.service),
-            lateness_us,
-            lateness_p99_us_max: self.plan.bounds.lateness_p99_us_max,
-            audit,
-            unknown_answers: total.oddities.unknown_answers,
-            cpu: total.cpu_report(&points),
-            ring: total.ring,
-            seconds: points,
-        })
+            establish_ms: self.establish_ns / 1_000_000,
+            measured: self.measured(),
+            interrupted: self.interrupts > 0,
+        };
+        Ok(total.report(&self.plan, &timing, self.audit.findings().clone(), self.series.finish()))
     }
 
     /// How long was measured: as planned, or until a signal came.
@@ -345,105 +289,6 @@ impl Run {
         }
         let load = Duration::from_nanos(self.end_ns.saturating_sub(self.begin_ns));
         load.saturating_sub(self.plan.warm_up).min(planned)
-    }
-}
-
-const fn describe(load: &Load) -> (&'static str, Option<u64>, Option<u32>) {
-    match *load {
-        Load::Open { rate, arrivals } => {
-            let name = match arrivals {
-                Arrivals::Wallclock => "wallclock",
-                Arrivals::Uniform => "uniform",
-                Arrivals::Poisson { .. } => "poisson",
-            };
-            (name, Some(rate), None)
-        }
-        Load::Closed { depth } => ("closed", None, Some(depth)),
-    }
-}
-
-/// Answers a second. In the closed loop what is answered after the end is left out: it was begun before it.
-fn rate(total: &Total, closed_loop: bool, duration: Duration) -> f64 {
-    let answered = if closed_loop { total.answered_in_load } else { total.requests.answered };
-    if duration.is_zero() { 0.0 } else { (answered as f64 / duration.as_secs_f64() * 10.0).round() / 10.0 }
-}
-
-/// All threads together.
-struct Total {
-    requests: Requests,
-    answered_in_load: u64,
-    latency: Histogram<u64>,
-    service: Histogram<u64>,
-    lateness: Histogram<u64>,
-    tally: Tally,
-    established: u64,
-    oddities: Oddities,
-    cpu: Cpu,
-    busiest_thread_share: f64,
-    ring: RingReport,
-}
-
-impl Total {
-    fn of(threads: &[ThreadReport]) -> Result<Self, Failure> {
-        let empty = || Histogram::new_from(&Histogram::<u64>::new_from(&crate::record::histogram()));
-        let mut total = Self {
-            requests: Requests::default(),
-            answered_in_load: 0,
-            latency: empty(),
-            service: empty(),
-            lateness: empty(),
-            tally: Tally::default(),
-            established: 0,
-            oddities: Oddities::default(),
-            cpu: Cpu::default(),
-            busiest_thread_share: 0.0,
-            ring: RingReport::default(),
-        };
-        for thread in threads {
-            total.requests += thread.requests;
-            total.answered_in_load += thread.answered_in_load;
-            add(&mut total.latency, &thread.latencies.latency);
-            add(&mut total.service, &thread.latencies.service);
-            add(&mut total.lateness, &thread.latencies.lateness);
-            total.tally.add(&thread.tally);
-            total.established += u64::from(thread.established);
-            total.oddities.unknown_answers += thread.oddities.unknown_answers;
-            total.oddities.unaudited += thread.oddities.unaudited;
-            total.cpu.user += thread.cpu.user;
-            total.cpu.system += thread.cpu.system;
-            total.cpu.waited += thread.cpu.waited;
-            total.cpu.wall = total.cpu.wall.max(thread.cpu.wall);
-            total.busiest_thread_share = total.busiest_thread_share.max(thread.cpu.share());
-            total.ring.add(&thread.ring);
-        }
-        if total.requests.balance() {
-            Ok(total)
-        } else {
-            Err(Failure::error(format!(
-                "the shakes do not add up, which is a defect of this program: {:?}",
-                total.requests
-            )))
-        }
-    }
-
-    fn cpu_report(&self, points: &[Point]) -> CpuReport {
-        let sent: u64 = points.iter().map(|point| point.sent).sum();
-        let used = (self.cpu.user + self.cpu.system).as_secs_f64();
-        CpuReport {
-            user_s: self.cpu.user.as_secs_f64(),
-            system_s: self.cpu.system.as_secs_f64(),
-            waited_s: self.cpu.waited.as_secs_f64(),
-            cores: self.cpu.share(),
-            busiest_thread_share: self.busiest_thread_share,
-            us_per_request: if sent == 0 { 0.0 } else { used * 1e6 / sent as f64 },
-        }
-    }
-}
-
-/// Counters of 32 bits into those of 64.
-fn add(total: &mut Histogram<u64>, part: &Histogram<u32>) {
-    for recorded in part.iter_recorded() {
-        total.saturating_record_n(recorded.value_iterated_to(), u64::from(recorded.count_at_value()));
     }
 }
 

@@ -202,11 +202,17 @@ impl<N: Dial> Sessions<N> {
         !matches!(self.users[local as usize].phase, Phase::Ready)
     }
 
-    /// Ends every connection in an orderly way; `handle` until `is_closed`.
+    /// Ends every connection, by a reset or in an orderly way as planned; `handle` until `is_closed`.
     pub fn close(&mut self, now_ns: u64) {
         self.closing = true;
         for local in 0..self.count() {
-            if self.users[local as usize].socket.is_some() {
+            let user = &mut self.users[local as usize];
+            let idle = user.receiving && user.phase != Phase::Leaving && self.network.is_sent(&user.outbox);
+            if self.plan.close == CloseChoice::Reset && idle {
+                // No shutdown: it would send an end of file, and a port would be left waiting after all.
+                user.phase = Phase::Leaving;
+                self.network.cancel_receive(user.token(local));
+            } else {
                 self.leave(local, Parting::EndOfFile, now_ns);
             }
         }

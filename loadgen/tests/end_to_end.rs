@@ -244,6 +244,20 @@ fn several_threads_are_one_run() {
     assert_eq!(server.seen.logins.load(Ordering::Relaxed), 23);
 }
 
+/// Connections to this port that wait in `TIME_WAIT` on this machine.
+fn waiting_ports(port: u16) -> usize {
+    let remote_and_state = format!(":{port:04X} 06");
+    std::fs::read_to_string("/proc/net/tcp").unwrap().lines().filter(|line| line.contains(&remote_and_state)).count()
+}
+
+#[test]
+fn a_run_leaves_no_port_waiting() {
+    let server = Server::start(none);
+    let ran = run(&server, &format!("--connections 50 --rate 500 --duration 200ms {PATIENT}"));
+    ran.expect_exit(0);
+    assert_eq!(waiting_ports(server.address.port()), 0);
+}
+
 #[test]
 fn an_interrupted_run_still_reports_and_is_not_valid() {
     let server = Server::start(none);

@@ -161,6 +161,13 @@ impl Ring {
         self.push_counted(entry, Kind::Connect, token);
     }
 
+    /// Ends the armed receive of a connection, and nothing else: its terminal completion follows. For a connection that is to be
+    /// closed without a word to the peer.
+    pub fn cancel_receive(&mut self, token: Token) {
+        let entry = opcode::AsyncCancel::new(user_data(Kind::Receive, token)).build();
+        self.push_counted(entry, Kind::Cancel, Token::default());
+    }
+
     /// Marks an entry made for `Fd(socket)` as one of the ring's own table, where that is what sockets are.
     fn on(&self, entry: Entry) -> Entry {
         if self.table.is_direct() { entry.flags(Flags::FIXED_FILE) } else { entry }
