@@ -105,7 +105,7 @@ fn one_set(folder: &Path, connections: u32) -> Server {
     if !seeds.exists() {
         server::seeds(&seeds, 1_000_000);
     }
-    let seed_dir = seeds.join("server-00");
+    let seed_dir = seeds.join("server-01");
     let run = folder.join(format!("run-{}", now_us()));
     let connections = connections.to_string();
     let flags = ["--sets", "1", "--connections-per-set", &connections, "--issue-rate", "200/s"];
@@ -299,7 +299,7 @@ fn latency(folder: &Path) -> Vec<Row> {
 fn durable_wins(folder: &Path) -> Vec<Row> {
     let seeds = folder.join("seeds");
     server::seeds(&seeds, 4_000_000);
-    let seed_dir = seeds.join("server-00").to_str().expect("a plain path").to_string();
+    let seed_dir = seeds.join("server-01").to_str().expect("a plain path").to_string();
     let mut rates = Vec::new();
     for run in 0..3 {
         let flags = ["--sets", "1", "--connections-per-set", "2000", "--issue-rate", "unlimited"];

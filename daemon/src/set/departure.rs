@@ -149,7 +149,7 @@ impl<N: Network> Reactor<N> {
         self.phase = Phase::SendingAway { deadline_tick, next_slot };
     }
 
-    /// Whether the SET has nothing left to do. On the way out its stock goes back to the feeder; where that does not take it, the
+    /// Whether the SET has nothing left to do. On the way out its stock goes back to the feeder; where that does not take it in time, the
     /// envelopes are dealt again after the next start all the same, since the ledger does not know them as issued.
     pub(super) fn has_ended(&mut self) -> bool {
         let Phase::SendingAway { deadline_tick, next_slot: u32::MAX } = self.phase else { return false };
@@ -158,6 +158,6 @@ impl<N: Network> Reactor<N> {
         }
         self.ends.cells.stock_returned.add(self.stock.give_back());
         self.ends.cells.stock.set(self.stock.count() as u64);
-        true
+        self.stock.is_empty() || self.tick() >= deadline_tick
     }
 }
