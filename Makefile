@@ -25,8 +25,12 @@ check: tools ## Formatting, lints, tests
 bench: build ## The figures of the README, A/B in one run
 	$(CARGO) bench --locked -p hongbaod --bench figures
 
-fuzz: tools ## Run each fuzz target for a minute
-	./protocol/fuzz/run.sh 60
+FUZZ_SECONDS ?= 60
+fuzz: ## Run each fuzz target for a minute (FUZZ_SECONDS=N for longer)
+	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	set -e; for target in wire_client wire_server seed; do \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir protocol/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
 
 clean: ## Remove what was built
 	$(CARGO) clean
