@@ -1,3 +1,7 @@
 //! What could go wrong with money, tried.
 
+mod crashes;
+mod machine;
+mod model;
+mod promises;
 mod real_disk;
