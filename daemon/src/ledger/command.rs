@@ -92,7 +92,8 @@ pub fn run(args: LedgerArgs) -> Result<(), Failure> {
     }
 }
 
-enum CommandError {
+#[derive(Debug)]
+pub(super) enum CommandError {
     Ledger(LedgerError),
     Missing(PathBuf),
     Output(io::Error),
@@ -165,7 +166,7 @@ fn read(data_dir: &Path) -> Result<(Replayed, Accounts), CommandError> {
     Ok(replay_in_use(data_dir, || Accounts::new(Caps::UNLIMITED, 0))?)
 }
 
-fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     let (replayed, accounts) = read(data_dir)?;
     let summary = Summary::new(&replayed, &accounts);
     writeln!(
@@ -190,7 +191,7 @@ fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn show(data_dir: &Path, json: bool, output: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn show(data_dir: &Path, json: bool, output: &mut dyn Write) -> Result<(), CommandError> {
     let (replayed, accounts) = read(data_dir)?;
     let summary = Summary::new(&replayed, &accounts);
     if json {
@@ -251,7 +252,7 @@ impl Line {
 }
 
 /// First finds out how far the journal is whole, then writes that far: a daemon may be writing on.
-fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     let (end, verdict) = match read(data_dir) {
         Ok((replayed, _)) => (replayed.point.record, Ok(())),
         Err(CommandError::Ledger(error @ LedgerError::Damaged { .. })) => (Sequence(u64::MAX), Err(error)),

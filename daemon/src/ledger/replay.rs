@@ -6,7 +6,6 @@ use super::accounts::{Accounts, AlreadyIssued};
 use super::error::LedgerError;
 use super::journal::{Binding, ChainPoint, Record, SegmentFile, SegmentFolder, SegmentNumber, Sequence};
 use super::recovery::{Contradiction, Damage, Tail, Walk};
-use crate::messages::Refusal;
 
 /// What the journal's blocks say besides the accounts.
 #[derive(Clone, Debug)]
@@ -104,10 +103,11 @@ impl Book<'_> {
             }
             Record::Win(_) if self.binding.is_none() => Err(Contradiction::Unbound),
             Record::Win(win) => {
-                let refusal = self.accounts.over_cap(win.user, win.envelope.sponsor);
-                self.wins_over_cap += u64::from(matches!(refusal, Some(Refusal::UserLimit | Refusal::SponsorLimit)));
                 let booked = self.accounts.apply(win.user, &win.envelope);
-                booked.map_err(|AlreadyIssued(id)| Contradiction::IssuedTwice(id))?;
+                let count = booked.map_err(|AlreadyIssued(id)| Contradiction::IssuedTwice(id))?;
+                // A user's first win is within any cap: most users are looked up but once.
+                let over = count > 1 && self.accounts.exceeds_caps(win.user, win.envelope.sponsor);
+                self.wins_over_cap += u64::from(over);
                 self.last_win_us = self.last_win_us.max(win.time_us);
                 Ok(())
             }

@@ -5,7 +5,7 @@ use crate::ledger::accounts::Caps;
 use crate::ledger::journal::{BlockError, BlockHeader};
 use crate::ledger::recovery::{Damage, DamageReason, Tail};
 use crate::limits::JOURNAL_PAGE_BYTES;
-use crate::messages::Verdict;
+use crate::messages::{Refusal, Verdict};
 
 const SECTOR: usize = 512;
 
@@ -44,10 +44,8 @@ fn whatever_sectors_of_the_last_write_arrive_nothing_acknowledged_is_lost_and_th
             let verdicts = again.settle(0, [claim(2, envelope(500, 0))]);
             assert!(matches!(verdicts[..], [Verdict::Won { .. }]), "{verdicts:?}");
             let (replayed, accounts) = machine.recover().expect("whole");
-            assert_eq!(
-                (accounts.issued() % 10, &replayed.tail),
-                (if whole { wins + 1 } else { 1 } as u64 % 10, &Tail::Clean)
-            );
+            let issued = if whole { 11 + u64::from(wins) } else { 11 };
+            assert_eq!((accounts.issued(), &replayed.tail), (issued, &Tail::Clean));
         }
     }
 }
@@ -93,6 +91,18 @@ fn every_flipped_bit_of_an_acknowledged_block_is_refused_and_every_one_behind_it
         }
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
+}
+
+#[test]
+fn caps_lowered_over_a_restart_refuse_no_journal_and_every_further_win() {
+    let (mut machine, running) = with_wins(4);
+    drop(running);
+    machine.caps = Caps { per_user: 3, per_sponsor: 2 };
+    let (replayed, accounts) = machine.recover().expect("no damage");
+    assert_eq!((accounts.issued(), replayed.wins_over_cap), (4, 2));
+    let mut again = machine.boot(1, 64).expect("no damage");
+    let verdicts = again.settle(0, [claim(1, envelope(9, 9))]);
+    assert!(matches!(verdicts[..], [Verdict::Refused { refusal: Refusal::UserLimit, .. }]), "{verdicts:?}");
 }
 
 fn damage(machine: &Machine) -> Damage {

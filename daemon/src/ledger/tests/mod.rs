@@ -1,5 +1,6 @@
 //! What could go wrong with money, tried.
 
+mod commands;
 mod crashes;
 mod machine;
 mod model;
