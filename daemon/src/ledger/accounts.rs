@@ -4,6 +4,7 @@
 //! most seven eighths full. Room for the wins expected is reserved at the start, as address space that becomes memory only where it is
 //! touched, so that neither table grows while the loop runs: three million wins of as many users, with room for 3.5 million more, take
 //! 215 MB (measured), 145 MB without that room. Beyond it the loop stands still once while the hash table moves to twice its size.
+//! Only the bitmap of issued envelopes grows as it is needed: to 1.25 MB for ten million.
 
 use std::collections::HashMap;
 
