@@ -48,9 +48,6 @@ pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
 /// Entries that the kernel allows in one ring's table of direct descriptors.
 pub const DIRECT_DESCRIPTORS_MAX: u32 = 1 << 20;
 
-/// Entries of that table kept free, so that a connection beyond the limit can be accepted and sent away with a word.
-pub const DESCRIPTORS_SPARE: u32 = 64;
-
 /// Bytes of a journal segment: enough for a group commit, and few enough to be zero-filled ahead within seconds.
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// See [`JOURNAL_SEGMENT_BYTES_MIN`].
@@ -71,8 +68,9 @@ pub const INTERFACES_MAX: usize = 64;
 /// A SET that did not enter its ring for this long is told as stalled, in milliseconds. An idle one enters every 100 ms.
 pub const SET_STALLED_MS: u64 = 2_000;
 
-/// How often control looks after the threads, in milliseconds.
-pub const CONTROL_TICK_MS: u16 = 100;
+/// A stop may take this much longer than the drain timeout, which bounds the SETs alone: the ledger flushes and the feeder takes the
+/// stock back; in milliseconds.
+pub const STOP_GRACE_MS: u64 = 5_000;
 
 const _: () = assert!(EARLIER_WINS_SHOWN_MAX <= u8::MAX as u32, "the welcome counts them in a byte");
 

@@ -30,11 +30,14 @@ Examples:
         file: PathBuf,
     },
     /// Print what would be in force, as JSON that is a configuration file itself
-    #[command(after_help = "\
+    #[command(
+        args_override_self = true,
+        after_help = "\
 Examples:
   hongbaod config show
   hongbaod config show --config hongbaod.json --issue-rate 500/s > next.json
-  HONGBAO_SETS=4 hongbaod config show")]
+  HONGBAO_SETS=4 hongbaod config show"
+    )]
     Show {
         /// Configuration file (JSON)
         #[arg(long, env = "HONGBAO_CONFIG", value_name = "FILE")]

@@ -2,6 +2,8 @@
 //! exit code.
 
 mod config;
+mod logging;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -10,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
-use crate::seed;
+use crate::{ledger, seed};
 
 /// Holds a million connections on io_uring and issues each envelope at most once.
 #[derive(Parser, Debug)]
@@ -35,11 +37,22 @@ Examples:
   hongbaod seed verify seeds
   hongbaod seed show seeds/server-01/seed-1-s01-00.hbs";
 
+const LEDGER_EXAMPLES: &str = "\
+Examples:
+  hongbaod ledger verify data
+  hongbaod ledger show data --json
+  hongbaod ledger export data --format jsonl | head";
+
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Serve a campaign; without any, a demo campaign on loopback
+    Serve(serve::ServeArgs),
     /// Make, check and show seed files
     #[command(after_help = SEED_EXAMPLES)]
     Seed(seed::command::SeedArgs),
+    /// Check, show and export the ledger
+    #[command(after_help = LEDGER_EXAMPLES)]
+    Ledger(ledger::command::LedgerArgs),
     /// Check a configuration file, or show what is in force
     Config(config::ConfigArgs),
 }
@@ -59,7 +72,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Seed(arguments) => seed::command::run(arguments),
+        Command::Ledger(arguments) => ledger::command::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };
     match outcome {

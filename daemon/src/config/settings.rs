@@ -67,7 +67,7 @@ pub struct Settings {
     /// How a commit is made durable [default: dsync]
     #[arg(long, env = "HONGBAO_JOURNAL_WRITE", value_enum, value_name = "HOW")]
     pub journal_write: Option<JournalWrite>,
-    /// Cores that SET threads are pinned to: auto, off, or a list as in 0,2-5 [default: auto]
+    /// Cores that SETs are pinned to: auto (where one is left over for other threads), off, or a list as in 0,2-5 [default: auto]
     #[arg(long, env = "HONGBAO_PIN", value_name = "CORES")]
     pub pin: Option<Pin>,
     /// How long an orderly stop may take before the process ends anyway [default: 10s]
@@ -149,7 +149,7 @@ pub enum Descriptors {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JournalWrite {
-    /// Each write by itself (RWF_DSYNC).
+    /// Each write by itself, past the page cache (O_DIRECT, RWF_DSYNC).
     Dsync,
     /// A write and, linked to it, an fdatasync.
     Fdatasync,

@@ -169,11 +169,11 @@ pub enum Cap {
 }
 
 impl Cap {
-    /// As a number: `u32::MAX` where there is no limit.
+    /// As a number: 0 where there is no limit.
     pub fn number(self) -> u32 {
         match self {
             Self::AtMost(number) => number,
-            Self::Unlimited => u32::MAX,
+            Self::Unlimited => 0,
         }
     }
 }
@@ -220,10 +220,10 @@ impl<'de> Deserialize<'de> for Cap {
     }
 }
 
-/// The cores that SET threads are pinned to: `auto` (one after the other, as many as there are), `off`, or a list as in `0,2-5`.
+/// The cores that SET threads are pinned to: `auto`, `off`, or a list as in `0,2-5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {
-    /// SET n on the n-th core that this process may use, where there are enough cores for all SETs; else no pinning.
+    /// SET n on the n-th core that this process may use, where one is left over for the other threads; else no pinning.
     Auto,
     /// The scheduler decides.
     Off,
@@ -287,10 +287,10 @@ fn print_scaled(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -
     f.pad(&format!("{}{unit}", value / factor))
 }
 
-fn parse_cores(list: &str) -> Option<Vec<usize>> {
+fn parse_cores(text: &str) -> Option<Vec<usize>> {
     const CORES_MAX: u64 = 4096;
     let mut cores = Vec::new();
-    for part in list.split(',') {
+    for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (parse_whole(first)?, parse_whole(last)?);
         if first > last || last >= CORES_MAX {

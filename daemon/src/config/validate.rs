@@ -1,5 +1,6 @@
 //! Whether a configuration fits the machine it is to run on. Pure: what the machine offers is an argument.
 
+use hongbao_protocol::ServerId;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::{Config, Descriptors, Period, Rate, Size};
@@ -15,7 +16,7 @@ pub struct Host {
     pub cores: u32,
     /// Hard limit of open files, for the process and for each ring's table.
     pub nofile: u64,
-    /// Whether the kernel releases direct descriptors out of order (6.13), so that `auto` means direct.
+    /// Whether the kernel releases direct descriptors out of order, so that `auto` means direct.
     pub direct_descriptors: bool,
 }
 
@@ -24,17 +25,9 @@ impl Host {
     pub fn look() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let nofile = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
-        Self { cores, nofile, direct_descriptors: kernel_at_least(6, 13) }
-    }
-}
-
-/// Whether the running kernel is of this version or later.
-fn kernel_at_least(major: u32, minor: u32) -> bool {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    let mut numbers = release.as_deref().unwrap_or("").split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(have_major)), Some(Ok(have_minor))) => (have_major, have_minor) >= (major, minor),
-        _ => false,
+        // Where io_uring cannot be had at all, `launch` says so; here it makes no difference.
+        let direct_descriptors = hongbao_uring::probe().is_ok_and(|support| support.direct_descriptors);
+        Self { cores, nofile, direct_descriptors }
     }
 }
 
@@ -42,7 +35,7 @@ fn kernel_at_least(major: u32, minor: u32) -> bool {
 pub(super) fn connections_per_set_allowed(host: &Host, descriptors: Descriptors, sets: u32) -> u32 {
     let limit = if is_direct(host, descriptors) {
         // Each ring has a table of its own, of at most a million entries.
-        host.nofile.min(limits::DIRECT_DESCRIPTORS_MAX.into()).saturating_sub(limits::DESCRIPTORS_SPARE.into())
+        host.nofile.min(limits::DIRECT_DESCRIPTORS_MAX.into()).saturating_sub(limits::REFUSED_AT_ONCE.into())
     } else {
         host.nofile.saturating_sub(LISTENERS_AND_FILES.into()) / u64::from(sets.max(1))
     };
@@ -100,8 +93,17 @@ pub(super) fn problems(config: &Config, host: &Host, demo: bool) -> Vec<String> 
             config.listen
         )
     });
+    check(!demo || config.server_id == DEMO_SERVER, &|| {
+        format!(
+            "server-id is {} but there is no campaign: name one with --seed-dir DIR and --data-dir DIR",
+            config.server_id
+        )
+    });
     problems
 }
+
+/// The one server of the demo campaign.
+const DEMO_SERVER: ServerId = ServerId(1);
 
 fn too_many_connections(config: &Config, host: &Host, allowed: u32) -> String {
     let wanted = config.connections_per_set;

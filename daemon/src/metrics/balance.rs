@@ -57,12 +57,16 @@ impl Balance {
         };
         let skipped = of(&feeder.skipped, &feeder.skipped_cents);
         let won = issued.minus(issued_at_start).unwrap_or_default();
-        let out = of(&feeder.dealt, &feeder.dealt_cents).minus(of(&feeder.returned, &feeder.returned_cents));
+        // Both only grow, as an envelope may be dealt and returned any number of times, and so may wrap.
+        let out = Amount {
+            envelopes: feeder.dealt.get().wrapping_sub(feeder.returned.get()),
+            cents: feeder.dealt_cents.get().wrapping_sub(feeder.returned_cents.get()),
+        };
         Self::new(
             of(&feeder.seeded, &feeder.seeded_cents),
             skipped.plus(won),
-            // More issued, or returned, than dealt: nothing is with the SETs, and the difference shows what is too much.
-            out.and_then(|out| out.minus(won)).unwrap_or_default(),
+            // More issued than dealt: nothing is with the SETs, and the difference shows what is too much.
+            out.minus(won).unwrap_or_default(),
             of(&feeder.unissued, &feeder.unissued_cents),
             of(&feeder.damaged, &feeder.damaged_cents),
         )

@@ -112,8 +112,6 @@ catalogue! {
     JOURNAL_BYTES = Counter "hongbao_journal_bytes_total" "bytes" [] "Bytes written to the journal, padding included.";
     JOURNAL_SEGMENTS = Gauge "hongbao_journal_segments" "files" [] "Journal segments in use now.";
     JOURNAL_HALTED = Gauge "hongbao_journal_halted" "1" [] "1 while the journal can take no record, so that nothing is issued.";
-    JOURNAL_SPARES_FAILED = Counter "hongbao_journal_spares_failed_total" "tries" []
-        "Tries to make the next journal segment that failed: the disk is full or failing, and issue will stop.";
     COMMIT_DURATION = Histogram "hongbao_journal_commit_duration_seconds" "seconds" [] "From submitting a commit to its flush.";
     COMMIT_RECORDS = Histogram "hongbao_journal_commit_records" "records" [] "Records in one commit.";
 

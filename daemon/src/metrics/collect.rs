@@ -138,7 +138,6 @@ fn ledger(registry: &Registry, publish: Publish<'_>) {
     publish.counter(&catalogue::JOURNAL_COMMITS, &[], ledger.commits.get());
     publish.counter(&catalogue::JOURNAL_BYTES, &[], ledger.journal_bytes.get());
     publish.gauge(&catalogue::JOURNAL_SEGMENTS, &[], ledger.journal_segments.get() as f64);
-    publish.counter(&catalogue::JOURNAL_SPARES_FAILED, &[], ledger.spares_failed.get());
     publish.gauge(&catalogue::JOURNAL_HALTED, &[], ledger.halted.get() as f64);
 }
 

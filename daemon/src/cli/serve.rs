@@ -1,0 +1,40 @@
+//! `hongbaod serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::logging;
+use crate::config::{Config, Host, Settings};
+use crate::exit::Failure;
+
+/// Arguments of `serve`.
+#[derive(Args, Debug)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Examples:
+  hongbaod serve
+      a demo campaign on loopback, out of a fresh temporary folder
+  hongbaod serve --seed-dir seeds --data-dir data --listen 0.0.0.0:8866 --issue-rate 200/s
+      the seed files in seeds/, the ledger in data/
+  hongbaod serve --config /etc/hongbao/hongbaod.json --sets 4
+      the file's settings, but four SETs
+
+When it is ready, the last line of the start on stderr is one JSON object: {\"ready\":true,\"listen\":...}.
+SIGTERM or SIGINT stops in good order; a second one ends at once."
+)]
+pub(super) struct ServeArgs {
+    /// Configuration file (JSON; keys are the names of the flags, with _ for -)
+    #[arg(long, env = "HONGBAO_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Box<Settings>,
+}
+
+/// Runs it.
+pub(super) fn run(arguments: ServeArgs) -> Result<(), Failure> {
+    let config = Config::load(*arguments.settings, arguments.config.as_deref(), &Host::look())?;
+    logging::start(config.log_format, config.log_level);
+    crate::launch::serve(&config)
+}

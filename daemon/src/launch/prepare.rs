@@ -1,0 +1,95 @@
+//! Everything that can be refused before the first thread runs: limits, seeds, ledger, ports.
+
+use std::net::{SocketAddr, TcpListener};
+
+use hongbao_uring::{ListenError, ListenOptions, Listener};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::config::{Config, Folders, JournalWrite};
+use crate::exit::{Exit, Failure};
+use crate::feeder::{self, Scan};
+use crate::issued::IssuedBefore;
+use crate::ledger::accounts::Caps;
+use crate::ledger::{Ledger, LedgerOptions, WritePath};
+
+/// All of it, ready for the threads.
+pub(super) struct Prepared {
+    pub(super) scan: Scan,
+    pub(super) ledger: Ledger,
+    pub(super) issued: IssuedBefore,
+    /// One a SET, all at `listen`.
+    pub(super) listeners: Vec<Listener>,
+    pub(super) listen: SocketAddr,
+    pub(super) metrics: TcpListener,
+    pub(super) metrics_listen: SocketAddr,
+}
+
+impl Prepared {
+    pub(super) fn new(config: &Config, folders: &Folders) -> Result<Self, Failure> {
+        raise_open_files()?;
+        hongbao_uring::probe().map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        // Ports first: they are the cheapest to refuse, and a journal may take seconds to read.
+        let options = ListenOptions::at(config.listen);
+        let listeners = Listener::bind_many(&options, config.sets as usize).map_err(|error| refused_port(&error))?;
+        let listen = listeners.first().map_or(config.listen, Listener::local_addr);
+        let named = |error| Failure::io(format_args!("listening on {} for metrics", config.metrics_listen), &error);
+        let metrics = TcpListener::bind(config.metrics_listen).map_err(named)?;
+        let metrics_listen = metrics.local_addr().map_err(named)?;
+        let (scan, mut ledger) = (scan(config, folders)?, open_ledger(config, folders)?);
+        if let Some(campaign) = scan.campaign {
+            ledger.bind(campaign, config.server_id)?;
+        }
+        let issued = ledger.issued_before();
+        Ok(Self { scan, ledger, issued, listeners, listen, metrics, metrics_listen })
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, as each program has to do for itself.
+fn raise_open_files() -> Result<(), Failure> {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    raised.map_err(|errno| {
+        Failure::new(Exit::Os, format!("raising the soft limit of open files (RLIMIT_NOFILE): {errno}"))
+    })
+}
+
+fn refused_port(error: &ListenError) -> Failure {
+    let exit = match error {
+        ListenError::Forbidden { .. } => Exit::Permission,
+        ListenError::Taken { .. } | ListenError::NotHere { .. } | ListenError::Congestion { .. } => Exit::Unavailable,
+        ListenError::Other { .. } => Exit::Os,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+/// Which seed files there are. Those refused are told; without a good one there is nothing to serve.
+fn scan(config: &Config, folders: &Folders) -> Result<Scan, Failure> {
+    let server = config.server_id;
+    let scan = feeder::scan(&folders.seed_dir, server)?;
+    if scan.campaign.is_some() {
+        return Ok(scan);
+    }
+    let folder = folders.seed_dir.display();
+    if scan.refused.is_empty() {
+        let message = format!(
+            "{folder} holds no seed file (*.hbs). Make some with `hongbaod seed generate`, or name the folder of server {server} \
+             with --seed-dir"
+        );
+        return Err(Failure::new(Exit::Unavailable, message));
+    }
+    let lines = scan.refused.iter().map(|refused| format!("\n  - {}: {}", refused.path.display(), refused.reason));
+    let reasons: String = lines.collect();
+    let message = format!("{folder} holds no seed file that server {server} can deal from:{reasons}");
+    Err(Failure::new(Exit::Data, message))
+}
+
+fn open_ledger(config: &Config, folders: &Folders) -> Result<Ledger, Failure> {
+    let caps = Caps { per_user: config.cap_per_user.number(), per_sponsor: config.cap_per_sponsor.number() };
+    let mut options = LedgerOptions::new(&folders.data_dir, caps);
+    options.segment_bytes = config.journal_segment_size.0;
+    options.write_path = match config.journal_write {
+        JournalWrite::Dsync => WritePath::Direct,
+        JournalWrite::Fdatasync => WritePath::Linked,
+    };
+    Ok(Ledger::open(options)?)
+}
