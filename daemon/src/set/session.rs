@@ -101,7 +101,8 @@ impl<N: Network> Reactor<N> {
     fn hello(&mut self, slot: u32, version_min: u8, version_max: u8, user: UserId) {
         self.ends.cells.hellos.add(1);
         if negotiate(version_min, version_max).is_none() {
-            let error = ServerFrame::Error { code: ErrorCode::Version, kind: 0 };
+            let hello = ClientFrame::Hello { version_min, version_max, user };
+            let error = ServerFrame::Error { code: ErrorCode::Version, kind: hello.kind() };
             return self.send_away(slot, CloseReason::Protocol, error);
         }
         let deadline_tick = self.deadline(self.rules.idle_timeout_ms) as Tick;
