@@ -92,8 +92,7 @@ pub fn run(args: LedgerArgs) -> Result<(), Failure> {
     }
 }
 
-#[derive(Debug)]
-pub(super) enum CommandError {
+enum CommandError {
     Ledger(LedgerError),
     Missing(PathBuf),
     Output(io::Error),
@@ -166,7 +165,7 @@ fn read(data_dir: &Path) -> Result<(Replayed, Accounts), CommandError> {
     Ok(replay_in_use(data_dir, || Accounts::new(Caps::UNLIMITED, 0))?)
 }
 
-pub(super) fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
+fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     let (replayed, accounts) = read(data_dir)?;
     let summary = Summary::new(&replayed, &accounts);
     writeln!(
@@ -191,7 +190,7 @@ pub(super) fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), Comm
     Ok(())
 }
 
-pub(super) fn show(data_dir: &Path, json: bool, output: &mut dyn Write) -> Result<(), CommandError> {
+fn show(data_dir: &Path, json: bool, output: &mut dyn Write) -> Result<(), CommandError> {
     let (replayed, accounts) = read(data_dir)?;
     let summary = Summary::new(&replayed, &accounts);
     if json {
@@ -252,7 +251,7 @@ impl Line {
 }
 
 /// First finds out how far the journal is whole, then writes that far: a daemon may be writing on.
-pub(super) fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
+fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     let (end, verdict) = match read(data_dir) {
         Ok((replayed, _)) => (replayed.point.record, Ok(())),
         Err(CommandError::Ledger(error @ LedgerError::Damaged { .. })) => (Sequence(u64::MAX), Err(error)),

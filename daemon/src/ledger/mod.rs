@@ -17,12 +17,6 @@
 //! | `turn` | the loop, over any disk and clock |
 //! | `lock` | one daemon on one data folder |
 //! | `command` | `hongbaod ledger ...` |
-//!
-//! Blocks are written with `O_DIRECT` and `RWF_DSYNC` unless the file system has no direct writes. `benches/ledger.rs` alternates it with
-//! a write linked to an fdatasync. On two cores shared with builds, two runs gave medians of 283,000 and 676,000 durable wins a
-//! second for the linked pair, 383,000 and 636,000 for the direct write: no difference beyond the noise; the 99 % of a lone win
-//! was lower with the direct one both times (17.5 and 8.9 ms against 13.4 and 8.0 ms). What decides is that it leaves nothing in the
-//! page cache: after a failed flush no page can look written that is not, and it needs one operation instead of two.
 
 pub mod accounts;
 pub mod command;

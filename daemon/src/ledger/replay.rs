@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::accounts::{Accounts, AlreadyIssued};
 use super::error::LedgerError;
-use super::journal::{Binding, ChainPoint, Record, SegmentFile, SegmentFolder, SegmentNumber, Sequence};
-use super::recovery::{Contradiction, Damage, Tail, Walk};
+use super::journal::{Binding, ChainPoint, Record, SegmentFile, SegmentFolder, Sequence};
+use super::recovery::{Contradiction, Tail, Walk};
+use crate::messages::Refusal;
 
 /// What the journal's blocks say besides the accounts.
 #[derive(Clone, Debug)]
@@ -33,59 +34,34 @@ pub(super) fn replay(
     accounts: &mut Accounts,
     visit: &mut dyn FnMut(Sequence, &Record),
 ) -> Result<Replayed, LedgerError> {
-    let first = segments.first().map_or(SegmentNumber::FIRST, |first| first.number);
-    let mut replay = Replay::new(first, accounts);
+    let start = ChainPoint {
+        segment: segments.first().map_or(ChainPoint::START.segment, |first| first.number),
+        ..ChainPoint::START
+    };
+    let mut walk = Walk::new(start);
+    let mut book = Book { accounts, binding: None, last_win_us: 0, wins_over_cap: 0 };
     let mut bytes = Vec::new();
     for segment in &segments {
         segment.read(&mut bytes)?;
-        let walked = replay.segment(segment.number, &bytes, visit);
-        walked.map_err(|damage| LedgerError::damaged(data_dir, damage))?;
-    }
-    Ok(Replayed { segments, ..replay.finish() })
-}
-
-/// The walk, and what the records add up to. Pure over bytes.
-pub(super) struct Replay<'a> {
-    walk: Walk,
-    book: Book<'a>,
-}
-
-impl<'a> Replay<'a> {
-    /// A replay that begins at the start of this segment, with no block before it.
-    pub(super) fn new(first: SegmentNumber, accounts: &'a mut Accounts) -> Self {
-        let walk = Walk::new(ChainPoint { segment: first, ..ChainPoint::START });
-        Self { walk, book: Book { accounts, binding: None, last_win_us: 0, wins_over_cap: 0 } }
-    }
-
-    /// Goes through the next segment.
-    pub(super) fn segment(
-        &mut self,
-        number: SegmentNumber,
-        bytes: &[u8],
-        visit: &mut dyn FnMut(Sequence, &Record),
-    ) -> Result<(), Damage> {
-        let book = &mut self.book;
-        self.walk.segment(number, bytes, &mut |sequence, record| {
+        walk.segment(segment.number, &bytes, &mut |sequence, record| {
             book.enter(record)?;
             visit(sequence, record);
             Ok(())
         })
+        .map_err(|damage| LedgerError::damaged(data_dir, damage))?;
     }
-
-    /// What was found; the segments are for the caller to add.
-    pub(super) fn finish(self) -> Replayed {
-        Replayed {
-            binding: self.book.binding,
-            last_win_us: self.book.last_win_us,
-            wins_over_cap: self.book.wins_over_cap,
-            point: *self.walk.point(),
-            tail: self.walk.tail().clone(),
-            blocks: self.walk.blocks(),
-            segments: Vec::new(),
-        }
-    }
+    Ok(Replayed {
+        binding: book.binding,
+        last_win_us: book.last_win_us,
+        wins_over_cap: book.wins_over_cap,
+        point: *walk.point(),
+        tail: walk.tail().clone(),
+        blocks: walk.blocks(),
+        segments,
+    })
 }
 
+/// What the records add up to.
 struct Book<'a> {
     accounts: &'a mut Accounts,
     binding: Option<Binding>,
@@ -103,11 +79,10 @@ impl Book<'_> {
             }
             Record::Win(_) if self.binding.is_none() => Err(Contradiction::Unbound),
             Record::Win(win) => {
+                let refusal = self.accounts.over_cap(win.user, win.envelope.sponsor);
+                self.wins_over_cap += u64::from(matches!(refusal, Some(Refusal::UserLimit | Refusal::SponsorLimit)));
                 let booked = self.accounts.apply(win.user, &win.envelope);
-                let count = booked.map_err(|AlreadyIssued(id)| Contradiction::IssuedTwice(id))?;
-                // A user's first win is within any cap: most users are looked up but once.
-                let over = count > 1 && self.accounts.exceeds_caps(win.user, win.envelope.sponsor);
-                self.wins_over_cap += u64::from(over);
+                booked.map_err(|AlreadyIssued(id)| Contradiction::IssuedTwice(id))?;
                 self.last_win_us = self.last_win_us.max(win.time_us);
                 Ok(())
             }

@@ -54,6 +54,13 @@ impl SimulatedStorage {
         Ok(SimulatedFile(platter.files.len() - 1))
     }
 
+    /// Makes a file with this content, durable at once, whatever room there is.
+    pub fn create_from(&self, content: Vec<u8>) -> SimulatedFile {
+        let mut platter = self.platter();
+        platter.files.push(content);
+        SimulatedFile(platter.files.len() - 1)
+    }
+
     /// Bytes that all files may take together; 0: no bound.
     pub fn limit(&self, bytes_max: usize) {
         self.platter().bytes_max = bytes_max;
@@ -82,11 +89,6 @@ impl SimulatedStorage {
     /// What of the file is on the disk now.
     pub fn content(&self, file: SimulatedFile) -> Vec<u8> {
         self.platter().files[file.0].clone()
-    }
-
-    /// Changes what is on the disk, past the one that writes: damage, or a tool's work.
-    pub fn change(&self, file: SimulatedFile, change: impl FnOnce(&mut [u8])) {
-        change(&mut self.platter().files[file.0]);
     }
 
     /// The power goes: of the write in flight only those sectors arrive that `survives` says.

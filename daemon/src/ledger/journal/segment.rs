@@ -51,7 +51,7 @@ pub struct SegmentFile {
 #[derive(Debug, Error)]
 pub enum SegmentError {
     /// The operating system refused.
-    #[error("cannot {doing} {}: {error}. Look at its owner and at the room on the disk (`ls -ld`, `df`).", path.display())]
+    #[error("cannot {doing} {}: {error}", path.display())]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -61,10 +61,7 @@ pub enum SegmentError {
         error: io::Error,
     },
     /// A number is missing.
-    #[error(
-        "{}: the segment is missing, though {} exists. Put it back from a backup: without it wins would be forgotten.",
-        missing.display(), beyond.display()
-    )]
+    #[error("{}: the segment is missing, though {} exists", missing.display(), beyond.display())]
     Missing {
         /// What should be there.
         missing: PathBuf,

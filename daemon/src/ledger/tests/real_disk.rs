@@ -23,13 +23,13 @@ fn envelope(index: u32, sponsor: u32) -> Envelope {
     Envelope { id, sponsor: SponsorId(sponsor), amount: Cents(100 + u64::from(index)) }
 }
 
-pub(super) fn claim(user: u64, index: u32, sponsor: u32) -> Request {
+fn claim(user: u64, index: u32, sponsor: u32) -> Request {
     let (caller, user) = (Token::default(), UserId(user));
     Request::Claim { caller, sequence: index, user, envelope: envelope(index, sponsor) }
 }
 
 /// The SET's side of a ledger that runs on a thread.
-pub(super) struct Client {
+struct Client {
     requests: Producer<Request>,
     verdicts: Consumer<Verdict>,
     doorbell: Arc<Doorbell>,
@@ -37,7 +37,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn start(ledger: Ledger) -> Self {
+    fn start(ledger: Ledger) -> Self {
         let (requests, ledger_requests) = RingBuffer::new(LEDGER_REQUESTS_PER_SET);
         let (ledger_verdicts, verdicts) = RingBuffer::new(LEDGER_VERDICTS_PER_SET);
         let ends = LedgerSetEnds { requests: ledger_requests, verdicts: ledger_verdicts, doorbell: Arc::default() };
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// Asks, and collects as many verdicts.
-    pub(super) fn ask(&mut self, requests: &[Request], verdicts: usize) -> Vec<Verdict> {
+    fn ask(&mut self, requests: &[Request], verdicts: usize) -> Vec<Verdict> {
         for request in requests {
             self.requests.push(*request).expect("the queue is long enough");
         }
@@ -68,18 +68,18 @@ impl Client {
         answers
     }
 
-    pub(super) fn stop(self) -> LedgerSummary {
+    fn stop(self) -> LedgerSummary {
         drop(self.requests);
         self.thread.join().expect("the ledger does not panic").expect("the ring works")
     }
 }
 
-pub(super) fn options(data_dir: &Path, write_path: WritePath) -> LedgerOptions {
+fn options(data_dir: &Path, write_path: WritePath) -> LedgerOptions {
     let usual = LedgerOptions::new(data_dir, CAPS);
     LedgerOptions { segment_bytes: JOURNAL_SEGMENT_BYTES_MIN, write_path, wins_expected: 1000, ..usual }
 }
 
-pub(super) fn open(data_dir: &Path, write_path: WritePath) -> Ledger {
+fn open(data_dir: &Path, write_path: WritePath) -> Ledger {
     let mut ledger = Ledger::open(options(data_dir, write_path)).expect("the journal is whole");
     ledger.bind(CampaignId(7), ServerId(1)).expect("the journal is ours");
     ledger

@@ -1,0 +1,105 @@
+//! kill -9 under load: what was answered as won is in the journal, once, and within the caps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use hongbao_protocol::wire::{ClientFrame, Decoded, ServerFrame};
+use hongbao_protocol::{Envelope, UserId};
+use nix::sys::signal::Signal;
+
+use crate::client::{Client, hello};
+use crate::daemon::{Campaign, Daemon, PATIENCE, until};
+
+const ROUNDS: u64 = 3;
+const CLIENTS: u64 = 8;
+const CAP: usize = 3;
+
+/// Logs in as one user after the other and shakes until the daemon dies under it; what it was told to have won.
+fn shaker(listen: SocketAddr, next_user: &AtomicU64, wins: &AtomicU64, stop: &AtomicBool) -> Vec<(UserId, Envelope)> {
+    let mut told = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let user = next_user.fetch_add(1, Ordering::Relaxed) % 2000;
+        let Ok(mut stream) = TcpStream::connect(listen) else { return told };
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut bytes = hello(user).encode().as_bytes().to_vec();
+        (1..=8).for_each(|sequence| bytes.extend_from_slice(ClientFrame::Shake { sequence }.encode().as_bytes()));
+        if stream.write_all(&bytes).is_err() {
+            return told;
+        }
+        let (mut received, mut answers, mut chunk) = (Vec::new(), 0, [0; 4096]);
+        while answers < 8 {
+            match stream.read(&mut chunk) {
+                Ok(0) | Err(_) => return told,
+                Ok(count) => received.extend_from_slice(&chunk[..count]),
+            }
+            while let Ok(Decoded::Frame(frame, length)) = ServerFrame::decode(&received) {
+                received.drain(..length);
+                match frame {
+                    ServerFrame::Envelope { envelope, shown_again, .. } => {
+                        told.push((UserId(user), envelope));
+                        wins.fetch_add(u64::from(!shown_again), Ordering::Relaxed);
+                        answers += u32::from(!shown_again);
+                    }
+                    ServerFrame::Welcome { .. } => {}
+                    _ => answers += 1,
+                }
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn kill_9_under_load_loses_no_win_issues_none_twice_and_keeps_the_caps() {
+    let campaign = Campaign::new();
+    let mut told: Vec<(UserId, Envelope)> = Vec::new();
+    for round in 1..=ROUNDS {
+        let mut serve = campaign.serve();
+        serve.args(["--sets", "2"]);
+        let daemon = Daemon::start(serve);
+        let (next_user, wins, stop) =
+            (Arc::new(AtomicU64::new(round * 577)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let shakers: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (next_user, wins, stop) = (Arc::clone(&next_user), Arc::clone(&wins), Arc::clone(&stop));
+                let listen = daemon.listen;
+                thread::spawn(move || shaker(listen, &next_user, &wins, &stop))
+            })
+            .collect();
+        until("wins under load", || (wins.load(Ordering::Relaxed) >= 300).then_some(()));
+        daemon.signal(Signal::SIGKILL);
+        assert_eq!(daemon.end().0, None, "killed");
+        stop.store(true, Ordering::Relaxed);
+        told.extend(shakers.into_iter().flat_map(|shaker| shaker.join().expect("no client panics")));
+    }
+
+    // The restart finds all of it, and shows it to its winners.
+    let daemon = Daemon::start(campaign.serve());
+    assert_eq!(daemon.metric("hongbao_balance_difference_cents"), 0);
+    for (user, envelope) in told.iter().rev().take(50) {
+        let (_, earlier) = Client::login(daemon.listen, user.0);
+        assert!(earlier.contains(envelope), "user {user} no longer has {envelope:?}");
+    }
+    daemon.stop();
+
+    let mut owner = BTreeMap::new();
+    let mut by_user: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for win in campaign.exported() {
+        let field = |name: &str| win[name].as_u64().unwrap_or_else(|| panic!("{name} in {win}"));
+        let issued = owner.insert(field("envelope"), (field("user"), field("amount_cents")));
+        assert_eq!(issued, None, "issued twice: {win}");
+        by_user.entry(field("user")).or_default().push(field("sponsor"));
+    }
+    for (user, envelope) in &told {
+        assert_eq!(owner.get(&envelope.id.0), Some(&(user.0, envelope.amount.0)), "promised, and not in the ledger");
+    }
+    for (user, sponsors) in by_user {
+        let distinct: BTreeSet<_> = sponsors.iter().collect();
+        assert!(sponsors.len() <= CAP && distinct.len() == sponsors.len(), "user {user} is over a cap: {sponsors:?}");
+    }
+    assert!(told.len() as u64 >= ROUNDS * 300);
+}

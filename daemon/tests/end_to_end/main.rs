@@ -1,0 +1,12 @@
+//! End to end: a real daemon on port 0 of loopback, and small clients on plain `std::net` as independent witnesses.
+//!
+//! Every wait has a bound. No test knows a port, a clock or another test.
+
+mod client;
+mod crash;
+mod daemon;
+mod frames;
+mod lifecycle;
+mod peers;
+mod refused;
+mod scrape;
