@@ -148,9 +148,11 @@ impl Sampled {
 
     /// The first and the last sample inside the measured stage, half a second from its ends.
     fn window(&self) -> (Sample, Sample) {
-        let begin = u128::from(self.report["begun_unix_us"].as_u64().expect("a time")) + 500_000;
-        let length_us = self.report["duration_s"].as_f64().expect("a duration") * 1e6;
-        let end = begin + length_us as u128 - 1_000_000;
+        let seconds = |field: &str| self.report[field].as_f64().expect("a duration") * 1e6;
+        // The load begins with the warm-up.
+        let begin = u128::from(self.report["begun_unix_us"].as_u64().expect("a time"));
+        let end = begin + (seconds("warm_up_s") + seconds("duration_s")) as u128 - 500_000;
+        let begin = begin + seconds("warm_up_s") as u128 + 500_000;
         let inside: Vec<_> = self.samples.iter().filter(|sample| (begin..=end).contains(&sample.unix_us)).collect();
         (**inside.first().expect("samples"), **inside.last().expect("samples"))
     }
