@@ -44,5 +44,5 @@ daemon=
 tail -n "+$((lines + 1))" "$folder/daemon.log" >&2
 "$bin/hongbaod" ledger verify "$folder/data"
 "$bin/hongbaod" ledger show "$folder/data"
-issued=$("$bin/hongbaod" ledger export "$folder/data" --format jsonl | wc -l)
+issued=$("$bin/hongbaod" ledger export "$folder/data" --format jsonl | grep -c '"kind":"win"' || true)
 printf '\nissued by the ledger: %s envelopes; received by the clients: %s\n' "$issued" "$(wc -l <"$folder/claims.jsonl")" >&2

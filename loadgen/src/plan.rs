@@ -105,8 +105,8 @@ impl Plan {
     pub fn new(arguments: &RunArguments, host: &Host, direct: bool) -> Result<Self, Failure> {
         let connections = bounded("--connections", arguments.connections, u64::from(CONNECTIONS_MAX))?;
         let tick = arguments.tick;
-        if tick < Duration::from_micros(50) || tick > Duration::from_secs(1) {
-            return Err(Failure::usage("--tick is 50us to 1s"));
+        if tick < Duration::from_micros(10) || tick > Duration::from_secs(1) {
+            return Err(Failure::usage("--tick is 10us to 1s"));
         }
         if arguments.timeout.is_zero() || arguments.timeout.as_secs() > TIMEOUT_SECONDS_MAX {
             return Err(Failure::usage(format!("--timeout is above 0 and at most {TIMEOUT_SECONDS_MAX}s")));

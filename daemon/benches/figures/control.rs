@@ -28,6 +28,7 @@ pub(crate) fn serve() {
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, listener_key)).expect("added");
     let mut connections: Vec<Option<OwnedFd>> = Vec::new();
     let mut events = vec![EpollEvent::empty(); 1024];
+    let mut buffers = Buffers { input: [0; 4096], output: [0; 8192] };
     loop {
         let ready = match epoll.wait(&mut events, EpollTimeout::NONE) {
             Ok(ready) => ready,
@@ -37,11 +38,17 @@ pub(crate) fn serve() {
         for event in &events[..ready] {
             if event.data() == listener_key {
                 accept_all(&listener, &epoll, &mut connections);
-            } else if !answer(event.data() as RawFd, &connections) {
+            } else if !answer(event.data() as RawFd, &connections, &mut buffers) {
                 connections[event.data() as usize] = None;
             }
         }
     }
+}
+
+/// Room for one read, and for the answers to every frame in it.
+struct Buffers {
+    input: [u8; 4096],
+    output: [u8; 8192],
 }
 
 fn accept_all(listener: &TcpListener, epoll: &Epoll, connections: &mut Vec<Option<OwnedFd>>) {
@@ -59,16 +66,15 @@ fn accept_all(listener: &TcpListener, epoll: &Epoll, connections: &mut Vec<Optio
 
 /// Reads once, answers every whole frame by one write. False where the connection is to be closed. A frame cut by a read is an
 /// error here: the load generator never makes one on loopback.
-fn answer(descriptor: RawFd, connections: &[Option<OwnedFd>]) -> bool {
+fn answer(descriptor: RawFd, connections: &[Option<OwnedFd>], buffers: &mut Buffers) -> bool {
     let Some(connection) = &connections[descriptor as usize] else { return true };
-    let mut input = [0; 4096];
-    let length = match nix::unistd::read(connection.as_fd(), &mut input) {
+    let Buffers { input, output } = buffers;
+    let length = match nix::unistd::read(connection.as_fd(), input) {
         Ok(0) => return false,
         Ok(length) => length,
         Err(Errno::EAGAIN) => return true,
         Err(_) => return false,
     };
-    let mut output = [0; 8192];
     let mut filled = 0;
     let mut bytes = &input[..length];
     while let Ok(Decoded::Frame(frame, taken)) = ClientFrame::decode(bytes) {

@@ -1,9 +1,11 @@
 //! The load generator as a child process, and its report.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
+
+use crate::host;
 
 /// One run of `hongbao-loadgen run`.
 pub(crate) struct Load {
@@ -18,7 +20,7 @@ pub(crate) struct Load {
 impl Load {
     /// The child, running. Its report comes on standard output.
     pub(crate) fn start(&self) -> std::process::Child {
-        Command::new(beside("hongbao-loadgen"))
+        host::on_core(host::LOAD_CORE, &beside("hongbao-loadgen"))
             .arg("run")
             .args(["--target", &self.target])
             .args(["--connections", &self.connections.to_string()])

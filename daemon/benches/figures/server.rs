@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::host;
 use crate::process::Running;
 
 /// A server that listens.
@@ -21,7 +22,7 @@ pub(crate) struct Server {
 
 /// The control: this very program with another argument.
 pub(crate) fn control() -> Server {
-    let mut child = Command::new(std::env::current_exe().expect("a path"))
+    let mut child = host::on_core(host::SERVER_CORE, &std::env::current_exe().expect("a path"))
         .arg("--serve-as-control")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -36,10 +37,8 @@ pub(crate) fn control() -> Server {
 pub(crate) fn hongbaod(folder: &Path, flags: &[&str]) -> Server {
     fs::create_dir_all(folder).expect("a folder");
     let log = folder.join("log");
-    let child = Command::new(env!("CARGO_BIN_EXE_hongbaod"))
+    let child = host::on_core(host::SERVER_CORE, Path::new(env!("CARGO_BIN_EXE_hongbaod")))
         .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
-        .arg("--admin-socket")
-        .arg(folder.join("admin.sock"))
         .arg("--data-dir")
         .arg(folder.join("data"))
         .args(flags)

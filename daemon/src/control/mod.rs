@@ -6,8 +6,10 @@
 mod course;
 mod signals;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hongbao_uring::{Doorbell, Waker};
 use nix::sys::signal::Signal;
 use rtrb::Producer;
 
@@ -27,20 +29,23 @@ pub struct Watched<'a> {
 
 /// Control's ends of the queues that carry commands.
 pub struct Commands {
-    /// One a SET.
-    pub sets: Vec<Producer<SetCommand>>,
-    /// The feeder's.
+    /// One a SET, with what wakes it.
+    pub sets: Vec<(Producer<SetCommand>, Arc<Doorbell>)>,
+    /// The feeder's. It looks in every tick.
     pub feeder: Producer<FeederCommand>,
+    /// Rings the doorbells.
+    pub waker: Waker,
 }
 
 impl Commands {
-    /// Tells everyone to stop. No doorbell is rung, as control has no ring to ring it from: even an idle SET looks at its commands ten
-    /// times a second.
+    /// Tells everyone to stop.
     pub fn stop(&mut self) {
         // A queue that is full holds a Stop already; one that is abandoned belongs to a thread that has ended.
         let _ = self.feeder.push(FeederCommand::Stop);
-        for set in &mut self.sets {
+        for (set, doorbell) in &mut self.sets {
             let _ = set.push(SetCommand::Stop);
+            // A SET that cannot be woken looks at its commands with the next tick of its wheel.
+            let _ = self.waker.wake(doorbell);
         }
     }
 }

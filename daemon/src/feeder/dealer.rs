@@ -66,7 +66,8 @@ impl Share {
     }
 }
 
-/// Deals by demand from a token bucket. Each tick: [`offer`](Self::offer), then [`split`](Self::split).
+/// Deals by demand from a token bucket. Each tick: [`observe`](Self::observe), [`offer`](Self::offer),
+/// [`split`](Self::split).
 #[derive(Clone, Debug)]
 pub(super) struct Dealer {
     bucket: Bucket,
@@ -93,17 +94,25 @@ impl Dealer {
         self.bucket.rate
     }
 
-    /// How many envelopes may be dealt now: `shakes` and `room` are each SET's total so far and free places.
-    pub(super) fn offer(&mut self, now: Duration, shakes: impl Iterator<Item = u64>, room: &[usize]) -> usize {
-        assert_eq!(room.len(), self.shares.len(), "one room for each SET");
+    /// A tick begins: `shakes` is each SET's total so far.
+    pub(super) fn observe(&mut self, now: Duration, shakes: impl Iterator<Item = u64>) {
         self.bucket.settle(now);
-        let mut demanded = 0_usize;
-        for ((share, shakes), room) in self.shares.iter_mut().zip(shakes).zip(room) {
+        for (share, shakes) in self.shares.iter_mut().zip(shakes) {
             share.observe(shakes);
-            if share.weight > 0 {
-                demanded = demanded.saturating_add(*room);
-            }
         }
+    }
+
+    /// How many envelopes a SET may hold: as many as it was shaken on lately (in about a third of a second), so that one SET does not
+    /// hoard what the others are shaken on for; at least one.
+    pub(super) fn appetite(&self, set: usize) -> usize {
+        (self.shares[set].weight / Share::ONE_SHAKE).max(1) as usize
+    }
+
+    /// How many envelopes may be dealt now: `room` is how many each SET takes.
+    pub(super) fn offer(&mut self, room: &[usize]) -> usize {
+        assert_eq!(room.len(), self.shares.len(), "one room for each SET");
+        let wanting = self.shares.iter().zip(room).filter(|(share, _)| share.weight > 0);
+        let demanded = wanting.fold(0_usize, |sum, (_, room)| sum.saturating_add(*room));
         demanded.min(DEALT_PER_TICK_MAX).min(usize::try_from(self.bucket.whole()).unwrap_or(usize::MAX))
     }
 

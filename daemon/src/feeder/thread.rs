@@ -227,11 +227,14 @@ impl Dealing {
     }
 
     fn deal(&mut self, now: Duration) {
-        for (set, room) in self.sets.iter().zip(&mut self.room) {
-            *room = if set.stock.is_abandoned() { 0 } else { set.stock.slots() };
+        self.dealer.observe(now, self.sets.iter().map(|set| set.cells.shakes.get()));
+        for (index, (set, room)) in self.sets.iter().zip(&mut self.room).enumerate() {
+            let free = set.stock.slots();
+            let held = set.stock.buffer().capacity() - free;
+            let wanted = self.dealer.appetite(index).saturating_sub(held);
+            *room = if set.stock.is_abandoned() { 0 } else { free.min(wanted) };
         }
-        let shakes = self.sets.iter().map(|set| set.cells.shakes.get());
-        let offered = self.dealer.offer(now, shakes, &self.room);
+        let offered = self.dealer.offer(&self.room);
         let returned = offered.min(self.returned.len());
         let count = returned + self.walker.fill(offered - returned, &mut self.books).min(offered - returned);
         let plan = self.dealer.split(count, &self.room);

@@ -16,7 +16,7 @@ pub(super) struct Queues {
     pub(super) ledger_doorbell: Arc<Doorbell>,
     pub(super) feeder: Vec<FeederSetEnds>,
     pub(super) feeder_commands: rtrb::Consumer<FeederCommand>,
-    pub(super) control_sets: Vec<Producer<SetCommand>>,
+    pub(super) control_sets: Vec<(Producer<SetCommand>, Arc<Doorbell>)>,
     pub(super) control_feeder: Producer<FeederCommand>,
     /// Each SET's, for the metrics.
     pub(super) cells: Vec<Arc<SetCells>>,
@@ -61,9 +61,9 @@ impl Queues {
             ledger_doorbell: Arc::clone(&self.ledger_doorbell),
             cells: Arc::clone(&cells),
         });
-        self.ledger.push(LedgerSetEnds { requests: requests_out, verdicts: verdicts_in, doorbell });
         self.feeder.push(FeederSetEnds { stock: stock_in, returns: returns_out, cells: Arc::clone(&cells) });
-        self.control_sets.push(commands_in);
+        self.control_sets.push((commands_in, Arc::clone(&doorbell)));
+        self.ledger.push(LedgerSetEnds { requests: requests_out, verdicts: verdicts_in, doorbell });
         self.cells.push(cells);
     }
 }

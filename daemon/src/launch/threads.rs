@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use hongbao_uring::{Descriptors, RingError};
+use hongbao_uring::{Descriptors, RingError, Waker};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
@@ -56,6 +56,7 @@ impl Threads {
             Rate::PerSecond(rate) => rate,
             Rate::Unlimited => limits::ISSUE_RATE_UNLIMITED,
         };
+        let waker = Waker::open().map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
         let queues = Queues::new(listeners.len(), issue_rate);
         let (ledger_cells, feeder_cells) = (Arc::new(LedgerCells::default()), Arc::new(FeederCells::default()));
         let issued_at_start = Amount { envelopes: issued.envelopes.len() as u64, cents: issued.total().0 };
@@ -100,7 +101,7 @@ impl Threads {
                 .map_err(|error| refused_thread("set", &error))?;
             sets.push(set);
         }
-        let commands = Commands { sets: queues.control_sets, feeder: queues.control_feeder };
+        let commands = Commands { sets: queues.control_sets, feeder: queues.control_feeder, waker };
         Ok((Self { sets, ledger, feeder, reports, ledger_cells, feeder_cells, issued_at_start }, commands))
     }
 

@@ -58,7 +58,7 @@ pub enum LedgerError {
     /// The journal is of another campaign or server.
     #[error(
         "{}: the journal belongs to campaign {found_campaign}, server {found_server}, and the seeds to campaign {campaign}, server \
-         {server}. Start with the seeds of that campaign and --server {found_server}, or with another --data-dir.", data_dir.display()
+         {server}. Start with the seeds of that campaign and --server-id {found_server}, or with another --data-dir.", data_dir.display()
     )]
     BoundElsewhere {
         /// The data folder.

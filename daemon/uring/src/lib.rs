@@ -24,6 +24,7 @@ mod staged;
 pub mod token;
 pub mod unavailable;
 pub mod wait;
+mod waker;
 
 pub use descriptors::Descriptors;
 pub use disk::{DISK_PAGE_BYTES, Disk, DiskBuffer, DiskEvent, DiskStage, WriteFailure, WritePath};
@@ -41,3 +42,4 @@ pub use simulated_disk::{SimulatedDisk, SimulatedFile, SimulatedStorage};
 pub use token::{Generation, Token};
 pub use unavailable::{Setting, Unavailable};
 pub use wait::{Pace, Wait};
+pub use waker::Waker;

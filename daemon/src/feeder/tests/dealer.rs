@@ -28,7 +28,8 @@ impl Table {
         for (shakes, fresh) in self.shakes.iter_mut().zip(fresh) {
             *shakes += fresh;
         }
-        let count = self.dealer.offer(self.now, self.shakes.iter().copied(), room);
+        self.dealer.observe(self.now, self.shakes.iter().copied());
+        let count = self.dealer.offer(room);
         assert!(count <= DEALT_PER_TICK_MAX);
         let plan = self.dealer.split(count, room);
         assert_eq!(plan.iter().sum::<usize>(), count, "all that is taken from the bucket is dealt");
@@ -267,4 +268,15 @@ fn a_new_rate_holds_from_now_on_and_no_rate_deals_nothing() {
         table.tick(TICK, &[1], &[PLENTY]);
     }
     assert_eq!(table.total(), 6000, "the pause earned nothing");
+}
+
+#[test]
+fn a_set_may_hold_what_it_is_shaken_on_for_and_no_more() {
+    let mut table = Table::new(2, u64::MAX);
+    for _ in 0..200 {
+        table.tick(TICK, &[100, 0], &[0, 0]);
+    }
+    // A hundred shakes a tick, faded over 32 ticks.
+    assert!((2500..=3300).contains(&table.dealer.appetite(0)), "{}", table.dealer.appetite(0));
+    assert_eq!(table.dealer.appetite(1), 1, "one is there for the first who shakes");
 }
