@@ -113,7 +113,7 @@ fn a_client_of_another_version_is_told_so() {
     let mut stand = Stand::new();
     let peer = stand.connect();
     stand.say(peer, ClientFrame::Hello { version_min: 2, version_max: 9, user: UserId(1) });
-    is_sent_away_with(&mut stand, peer, ErrorCode::Version, 0);
+    is_sent_away_with(&mut stand, peer, ErrorCode::Version, 1);
 }
 
 #[test]
