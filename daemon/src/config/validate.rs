@@ -72,8 +72,8 @@ pub(super) fn problems(config: &Config, host: &Host, demo: bool) -> Vec<String> 
     });
     for (name, period, least, most) in [
         ("min-shake-interval", config.min_shake_interval, Period::seconds(0), Period::seconds(3600)),
-        ("login-timeout", config.login_timeout, Period::millis(100), Period::seconds(3600)),
-        ("idle-timeout", config.idle_timeout, Period::millis(100), Period::seconds(24 * 3600)),
+        ("login-timeout", config.login_timeout, Period::millis(100), Period::millis(limits::DEADLINE_MS_MAX.into())),
+        ("idle-timeout", config.idle_timeout, Period::millis(100), Period::millis(limits::DEADLINE_MS_MAX.into())),
         ("latency-budget", config.latency_budget, Period::seconds(0), Period::seconds(1)),
         ("drain-timeout", config.drain_timeout, Period::millis(100), Period::seconds(3600)),
     ] {

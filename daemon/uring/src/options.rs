@@ -98,7 +98,12 @@ impl fmt::Display for RingFeatures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let descriptors = if self.direct { "direct" } else { "plain" };
         let Self { ring, receive_buffers, receive_buffer_bytes, .. } = self;
-        write!(f, "{descriptors} descriptors, {receive_buffers} buffers of {receive_buffer_bytes} bytes, {ring}")
+        let (submissions, completions) = (ring.submissions, ring.completions);
+        write!(
+            f,
+            "{descriptors} descriptors, {ring}, {receive_buffers} buffers of {receive_buffer_bytes} bytes, {submissions} submissions, \
+             {completions} completions"
+        )
     }
 }
 
