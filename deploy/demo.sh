@@ -21,7 +21,7 @@ say "1. Seeds: 10,000 envelopes of 8 sponsors, 50,000.00 in all"
 say "2. The daemon, issuing 200 envelopes a second"
 "$bin/hongbaod" serve --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 \
   --seed-dir "$folder/seeds/server-01" --data-dir "$folder/data" --sets 2 --connections-per-set 4000 \
-  --issue-rate 200/s --min-shake-interval 100ms 2>"$folder/daemon.log" &
+  --issue-rate 200/s --min-shake-interval 100ms --log-format text 2>"$folder/daemon.log" &
 daemon=$!
 for _ in $(seq 100); do
   grep -q '"ready"' "$folder/daemon.log" && break

@@ -39,7 +39,7 @@ pub struct Config {
     pub cap_per_user: Cap,
     /// Envelopes of one sponsor that a user may win.
     pub cap_per_sponsor: Cap,
-    /// Shortest time between two shakes of one user that can win.
+    /// Shortest time between two shakes of one connection that can win.
     pub min_shake_interval: Period,
     /// Time to say hello.
     pub login_timeout: Period,

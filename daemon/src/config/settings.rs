@@ -46,7 +46,7 @@ pub struct Settings {
     /// Envelopes of one sponsor that one user may win, or unlimited [default: 1]
     #[arg(long, env = "HONGBAO_CAP_PER_SPONSOR", value_name = "N")]
     pub cap_per_sponsor: Option<Cap>,
-    /// Shortest time between two shakes of one user that can win [default: 5s]
+    /// Shortest time between two shakes of one connection that can win [default: 5s]
     #[arg(long, env = "HONGBAO_MIN_SHAKE_INTERVAL", value_name = "TIME")]
     pub min_shake_interval: Option<Period>,
     /// A connection that has not said hello by then is closed [default: 5s]

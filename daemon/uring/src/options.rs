@@ -13,14 +13,14 @@ pub const CONNECTIONS_MAX: u32 = 1 << 20;
 /// Entries of the table beyond the connections: those that are being refused or closed.
 pub(crate) const RESERVE_ENTRIES: u32 = 64;
 
-/// Receive buffers: one for four connections, since messages are answered within a turn, and a turn that finds this many is
+/// Receive buffers: one for eight connections, since messages are answered within a turn, and a turn that finds this many is
 /// rare; between these bounds. What does not fit waits in the sockets, for the price of arming a receive again.
 const RECEIVE_BUFFERS_MIN: u32 = 256;
 const RECEIVE_BUFFERS_MAX: u32 = 8192;
 
-/// Send slots: two for each connection, between these bounds. Memory is touched only as the need grows.
+/// Send slots: four for each connection, between these bounds. Memory is touched only as the need grows.
 const SEND_SLOTS_MIN: usize = 1024;
-const SEND_SLOTS_MAX: usize = 1 << 18;
+const SEND_SLOTS_MAX: usize = 1 << 19;
 
 /// What a ring is to be like.
 #[derive(Debug)]
@@ -117,13 +117,13 @@ pub(crate) struct RingSizes {
 }
 
 pub(crate) fn sizes(connections: u32) -> RingSizes {
-    let buffers = (connections / 4).next_power_of_two().clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
+    let buffers = (connections / 8).next_power_of_two().clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
     // A turn's completions are one for each buffer, and those of sends that failed and receives that ended.
     let queues = Sizes { submissions: (buffers / 2).min(2048), completions: buffers * 2 };
     RingSizes {
         queues,
         receive_buffers: buffers as u16,
-        send_slots: (connections as usize * 2).clamp(SEND_SLOTS_MIN, SEND_SLOTS_MAX),
+        send_slots: (connections as usize * 4).clamp(SEND_SLOTS_MIN, SEND_SLOTS_MAX),
         reaped_max: (buffers + queues.completions) as usize + 2 * connections as usize,
     }
 }

@@ -42,18 +42,21 @@ fn limit_to(soft: u64) {
 
 #[test]
 fn little_lockable_memory_makes_rings_smaller_and_none_says_what_to_raise() {
-    let wanted = RingOptions::connecting(8000).open().expect("no limit so far").features();
+    // A ring's table is bounded by the limit of open files too, which is not what is tried here.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
+    let wanted = RingOptions::connecting(16_000).open().expect("no limit so far").features();
     obey_the_limit();
     limit_to(0);
     // Kernels before 6.14 do not count rings against the limit: there it never bites.
-    let Err(error) = RingOptions::connecting(8000).open() else { return };
+    let Err(error) = RingOptions::connecting(16_000).open() else { return };
     assert!(
         matches!(&error, RingError::Unavailable(unavailable) if unavailable.errno == Some(Errno::ENOMEM)),
         "{error}"
     );
     assert!(error.to_string().contains("LimitMEMLOCK=infinity"), "{error}");
     limit_to(128 << 10);
-    let mut ring = RingOptions::connecting(8000).open().expect("smaller ones fit");
+    let mut ring = RingOptions::connecting(16_000).open().expect("smaller ones fit");
     let given = ring.features();
     let smaller = given.ring.completions < wanted.ring.completions || given.receive_buffers < wanted.receive_buffers;
     assert!(smaller, "{given}, as without the limit");

@@ -20,7 +20,7 @@ enum Step {
 }
 
 const CONNECTIONS: usize = 4;
-const SLOTS: usize = 600;
+const SLOTS: usize = 1200;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![

@@ -7,6 +7,7 @@ use hongbao_uring::{
     Completion, Descriptors, Errno, Event, Generation, ListenOptions, Listener, Network, Outbox, Receive, Ring,
     RingOptions, Sent, Socket, Token, Wait,
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Turns within which what a test waits for must happen; each waits 1 ms at most.
 pub(crate) const TURNS_MAX: usize = 30_000;
@@ -59,6 +60,9 @@ impl Server {
     }
 
     pub(crate) fn over(options: RingOptions, answer: Answer) -> Self {
+        // A shell's soft limit is 1,024 descriptors, and a ring's table is bounded by it.
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
         let mut ring = options.open().expect("io_uring works here");
         ring.accept(token(usize::MAX >> 32));
         Self { ring, connections: Vec::new(), answer, accepting: true, accept_error: None }
