@@ -13,8 +13,9 @@ pub const CONNECTIONS_MAX: u32 = 1 << 20;
 /// Entries of the table beyond the connections: those that are being refused or closed.
 pub(crate) const RESERVE_ENTRIES: u32 = 64;
 
-/// Receive buffers: one for eight connections, since messages are answered within a turn, and a turn that finds this many is
-/// rare; between these bounds. What does not fit waits in the sockets, for the price of arming a receive again.
+/// Receive buffers: one for each of the first 1,024 connections, so that a small ring whose clients all speak at once never arms a receive
+/// again for want of one, and for many connections one for eight, since a turn that finds more is rare; between these bounds. What
+/// does not fit waits in the sockets, for the price of arming a receive again.
 const RECEIVE_BUFFERS_MIN: u32 = 256;
 const RECEIVE_BUFFERS_MAX: u32 = 8192;
 
@@ -117,7 +118,10 @@ pub(crate) struct RingSizes {
 }
 
 pub(crate) fn sizes(connections: u32) -> RingSizes {
-    let buffers = (connections / 8).next_power_of_two().clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
+    let buffers = (connections / 8)
+        .max(connections.min(1024))
+        .next_power_of_two()
+        .clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
     // A turn's completions are one for each buffer, and those of sends that failed and receives that ended.
     let queues = Sizes { submissions: (buffers / 2).min(2048), completions: buffers * 2 };
     RingSizes {

@@ -56,7 +56,7 @@ impl Server {
 
     pub(crate) fn with(options: &ListenOptions, descriptors: Descriptors, answer: Answer) -> Self {
         let listener = Listener::bind(options).expect("a free port");
-        Self::over(RingOptions { descriptors, ..RingOptions::listening(1000, listener) }, answer)
+        Self::over(RingOptions { descriptors, ..RingOptions::listening(200, listener) }, answer)
     }
 
     pub(crate) fn over(options: RingOptions, answer: Answer) -> Self {
