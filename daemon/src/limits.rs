@@ -65,7 +65,7 @@ pub const SCRAPE_HEAD_BYTES: usize = 8192;
 /// Network interfaces told of in the metrics; a host of containers has thousands.
 pub const INTERFACES_MAX: usize = 64;
 
-/// A SET that did not enter its ring for this long is told as stalled, in milliseconds. An idle one enters every 100 ms.
+/// A SET that did not enter its ring for this long is told as stalled, in milliseconds. An idle one enters with each tick of its wheel.
 pub const SET_STALLED_MS: u64 = 2_000;
 
 /// A stop may take this much longer than the drain timeout, which bounds the SETs alone: the ledger flushes and the feeder takes the

@@ -11,9 +11,6 @@ use thiserror::Error;
 use crate::exit::{Exit, Failure};
 use crate::limits::SEED_FILES_MAX;
 
-/// What a seed file's name ends with.
-const EXTENSION: &str = "hbs";
-
 /// A seed file whose header and length are right. Its blocks are verified when they are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeedFile {
@@ -137,7 +134,7 @@ fn seed_paths(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_none_or(|extension| extension != EXTENSION) {
+        if path.extension().is_none_or(|extension| extension != hongbao_protocol::seed::FILE_EXTENSION) {
             continue;
         }
         match std::fs::metadata(&path) {

@@ -10,7 +10,6 @@ use hongbao_protocol::seed::{BLOCK_BYTES, Header, RecordBlock, SeedError};
 use hongbao_protocol::{Cents, Envelope};
 use thiserror::Error;
 
-use super::SEED_FILE_EXTENSION;
 use crate::exit::Failure;
 use crate::limits::{SEED_DIRECTORY_DEPTH_MAX, SEED_READ_BLOCKS};
 
@@ -233,7 +232,7 @@ fn find_below(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Resul
             if depth < SEED_DIRECTORY_DEPTH_MAX {
                 find_below(&path, depth + 1, found)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == SEED_FILE_EXTENSION) {
+        } else if path.extension().is_some_and(|extension| extension == hongbao_protocol::seed::FILE_EXTENSION) {
             found.push(path);
         }
     }

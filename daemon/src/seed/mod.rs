@@ -14,5 +14,5 @@ mod verify;
 
 pub use generate::{GenerateOptions, GenerateSummary, GeneratedFile, Progress, generate};
 pub use number::parse_number;
-pub use plan::{SEED_FILE_EXTENSION, file_name, server_directory};
+pub use plan::{file_name, server_directory};
 pub use random::{entropy, from_key};

@@ -6,11 +6,10 @@ use hongbao_protocol::seed::SeedBinding;
 use hongbao_protocol::{Cents, ServerId, ShardId};
 
 use super::GenerateOptions;
+use hongbao_protocol::seed::FILE_EXTENSION;
+
 use crate::exit::{Exit, Failure};
 use crate::limits::{SEED_FILES_MAX, SEED_SPONSORS_MAX};
-
-/// How the name of a finished seed file ends. Anything else in a seed directory is left alone.
-pub const SEED_FILE_EXTENSION: &str = "hbs";
 
 /// Where the files of one server go: a directory that can be given to that server whole.
 pub fn server_directory(output: &Path, server: ServerId) -> PathBuf {
@@ -20,7 +19,7 @@ pub fn server_directory(output: &Path, server: ServerId) -> PathBuf {
 /// The name of a seed file, which tells what its header says.
 pub fn file_name(binding: &SeedBinding) -> String {
     let SeedBinding { campaign, server, shard } = binding;
-    format!("seed-{campaign}-s{:02}-{:02}.{SEED_FILE_EXTENSION}", server.0, shard.0)
+    format!("seed-{campaign}-s{:02}-{:02}.{FILE_EXTENSION}", server.0, shard.0)
 }
 
 /// One file to be written.

@@ -10,6 +10,9 @@ pub use header::{Header, SeedBinding};
 
 use thiserror::Error;
 
+/// How the name of a finished seed file ends. Anything else in a seed directory is left alone.
+pub const FILE_EXTENSION: &str = "hbs";
+
 /// Bytes of every block, the header's included: a page, and the unit of a torn read.
 pub const BLOCK_BYTES: usize = 4096;
 
