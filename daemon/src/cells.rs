@@ -129,6 +129,8 @@ pub struct SetCells {
     pub pings: Cell,
     /// Frames that were none.
     pub bad_frames: Cell,
+    /// Wins that the ledger granted to shakes of this SET, delivered or not.
+    pub envelopes_issued: Cell,
     /// Shakes answered with an envelope.
     pub answered_envelope: Cell,
     /// Shakes answered with "none".

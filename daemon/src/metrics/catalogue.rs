@@ -71,6 +71,8 @@ catalogue! {
 
     REQUESTS = Counter "hongbao_requests_total" "frames" ["kind"] "Requests received, by kind. Its rate is the QPS.";
     SET_SHAKES = Counter "hongbao_set_shakes_total" "frames" ["set"] "Shakes received by each SET.";
+    SET_ENVELOPES_ISSUED = Counter "hongbao_set_envelopes_issued_total" "envelopes" ["set"]
+        "Envelopes issued, durably, to shakes of each SET; delivered or not.";
     BAD_FRAMES = Counter "hongbao_bad_frames_total" "frames" [] "Bytes received that were no frame, or one out of order.";
     SHAKE_ANSWERS = Counter "hongbao_shake_answers_total" "frames" ["outcome"]
         "Shakes answered, by outcome; overloaded counts hellos that were put off, too.";

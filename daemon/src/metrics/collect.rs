@@ -72,6 +72,7 @@ fn connections(registry: &Registry, publish: Publish<'_>) {
         publish.gauge(&catalogue::CONNECTIONS_CAPACITY, &[&number], f64::from(registry.connections_per_set));
         publish.gauge(&catalogue::STOCK, &[&number], set.stock.get() as f64);
         publish.counter(&catalogue::SET_SHAKES, &[&number], set.shakes.get());
+        publish.counter(&catalogue::SET_ENVELOPES_ISSUED, &[&number], set.envelopes_issued.get());
     }
     for reason in CloseReason::ALL {
         let closed = total(registry, |set| &set.connections_closed[reason as usize]);

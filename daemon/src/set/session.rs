@@ -195,6 +195,7 @@ impl<N: Network> Reactor<N> {
 
     fn won(&mut self, caller: Token, sequence: u32, envelope: Envelope, wins: u32) {
         self.claims_pending -= 1;
+        self.ends.cells.envelopes_issued.add(1);
         if !self.is_reachable(caller) {
             return self.ends.cells.wins_undelivered.add(1);
         }

@@ -103,6 +103,7 @@ fn a_win_whose_winner_has_gone_is_counted_and_not_sent_to_the_next_in_that_place
     stand.settle();
     assert_eq!(stand.heard(next), [], "the place is the same, the user is not");
     assert_eq!(stand.cells.wins_undelivered.get(), 1);
+    assert_eq!(stand.cells.envelopes_issued.get(), 1, "issued all the same");
     assert_eq!(stand.cells.answered_envelope.get(), 0);
 }
 
