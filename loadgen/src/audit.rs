@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{AUDIT_ENVELOPES_MAX, AUDIT_FINDINGS_SHOWN};
 
@@ -32,7 +32,7 @@ pub struct Caps {
 }
 
 /// The audit's part of the report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// Different envelopes received, those shown again included.
     pub envelopes: u64,

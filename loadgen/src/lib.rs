@@ -13,6 +13,7 @@ pub mod clock;
 pub mod connector;
 pub mod cpu;
 pub mod dial;
+pub mod distribution;
 pub mod driver;
 pub mod exit;
 pub mod frames;

@@ -106,10 +106,10 @@ impl Partings {
     }
 
     /// Those that happened, by name.
-    pub fn by_name(&self) -> BTreeMap<&'static str, u64> {
+    pub fn by_name(&self) -> BTreeMap<String, u64> {
         Parting::ALL
             .iter()
-            .map(|(parting, name)| (*name, self.0[*parting as usize]))
+            .map(|(parting, name)| ((*name).to_owned(), self.0[*parting as usize]))
             .filter(|(_, count)| *count > 0)
             .collect()
     }

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use hdrhistogram::Histogram;
 use rtrb::{Consumer, Producer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::HISTOGRAM_HIGHEST_US;
 use crate::window::Shake;
@@ -25,7 +25,7 @@ pub enum Outcome {
 }
 
 /// Answers by outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcomes {
     /// Wins.
     pub envelope: u64,
@@ -66,7 +66,7 @@ impl AddAssign for Outcomes {
 }
 
 /// Shakes that were due and not sent, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotSent {
     /// The connection was not there, or not logged in.
     pub disconnected: u64,
@@ -93,7 +93,7 @@ impl AddAssign for NotSent {
 
 /// Shakes of the figures; those of the warm-up are left out. When a run has ended, `scheduled = sent + not_sent` and
 /// `sent = answered + timed_out + lost`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     /// Due by the schedule.
     pub scheduled: u64,

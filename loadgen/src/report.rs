@@ -1,29 +1,37 @@
-//! The report: one JSON object, and a table for people.
+//! The report: one JSON object, and a table for people. What reads reports (`merge`, `compare`, the HTML page) reads these types.
+
+mod table;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use hdrhistogram::Histogram;
 use hongbao_uring::NetworkCounters;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::Findings;
+use crate::distribution::Distribution;
 use crate::record::Requests;
 use crate::series::Point;
 
 /// Bumped when a field changes its meaning or goes.
-pub const SCHEMA: &str = "hongbao-loadgen/run/1";
+pub const SCHEMA: &str = "hongbao-loadgen/run/2";
 
-/// Everything a run found. Times are in the unit that their name ends with.
-#[derive(Debug, Serialize)]
+/// Everything a run found. Times are in the unit that their name ends with. The figures of the whole are those of all stages together,
+/// warm-ups left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// Format of this object.
-    pub schema: &'static str,
+    /// Format of this object: [`SCHEMA`].
+    pub schema: String,
     /// Version of the load generator.
-    pub version: &'static str,
-    /// The command line.
+    pub version: String,
+    /// The command line; of a merged report, those of all its parts.
     pub command: Vec<String>,
-    /// When the load began, in microseconds since 1970 UTC.
+    /// The scenario's name; `run` for one made of flags.
+    pub scenario: String,
+    /// Where and with what: kernel, cores, memory.
+    pub host: HostReport,
+    /// When the run began, which is second 0 of `seconds`: a whole second, in seconds since 1970 UTC.
+    pub started_unix_s: u64,
+    /// When the load began, in microseconds since 1970 UTC; 0 where none did.
     pub begun_unix_us: u64,
     /// Whether the figures may be believed.
     pub valid: bool,
@@ -31,12 +39,16 @@ pub struct Report {
     pub invalid_reasons: Vec<String>,
     /// What to know all the same.
     pub warnings: Vec<String>,
+    /// Whether every expectation held.
+    pub passed: bool,
+    /// Expectations of the whole run; those of a stage are in `stages`.
+    pub expectations: Vec<Expected>,
     /// `open`: shakes left at intended times. `closed`: connections waited for answers; latency then hides slowness.
     #[serde(rename = "loop")]
-    pub loop_kind: &'static str,
+    pub loop_kind: String,
     /// `wallclock`, `uniform`, `poisson` or `closed`.
-    pub schedule: &'static str,
-    /// Rate asked for; none in the closed loop.
+    pub schedule: String,
+    /// Rate asked for: of several stages, the highest; none in the closed loop.
     pub rate_target_qps: Option<u64>,
     /// Shakes under way at once, a connection; closed loop only.
     pub depth: Option<u32>,
@@ -55,11 +67,11 @@ pub struct Report {
     /// Answers a second.
     pub rate_qps: f64,
     /// From the intended time to the answer. What timed out or was lost counts with its age when it was given up.
-    pub latency_us: Quantiles,
+    pub latency_us: Distribution,
     /// From the send to the answer.
-    pub service_us: Quantiles,
+    pub service_us: Distribution,
     /// From the intended time to the send: the load generator's own.
-    pub lateness_us: Quantiles,
+    pub lateness_us: Distribution,
     /// Bound of the 99th percentile of `lateness_us`.
     pub lateness_p99_us_max: u64,
     /// The money.
@@ -68,14 +80,116 @@ pub struct Report {
     pub unknown_answers: u64,
     /// What the load generator itself used.
     pub cpu: CpuReport,
+    /// Most memory that the load generator had resident, in bytes.
+    pub resident_bytes_max: u64,
     /// What its rings did.
     pub ring: RingReport,
-    /// Second by second, warm-up included.
+    /// One after the other.
+    pub stages: Vec<StageReport>,
+    /// Second by second, ramps and warm-ups included.
     pub seconds: Vec<Point>,
 }
 
+/// One stage: connections are brought to a number, then a load is put on them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Its name in the scenario.
+    pub name: String,
+    /// When its load (or, where it has none, its ramp) began, in seconds since `started_unix_s`.
+    pub begun_s: f64,
+    /// Seconds of warm-up.
+    pub warm_up_s: f64,
+    /// Seconds measured.
+    pub duration_s: f64,
+    /// Connections logged in at its end.
+    pub connections: u64,
+    /// From the first connect (after a restart: from the first that broke) to the last login, in milliseconds; none where the stage
+    /// connected nothing.
+    pub establish_ms: Option<u64>,
+    /// Rate at the begin and at the end, which differ in a ramp; none where there was no load, and in the closed loop.
+    pub rate_from_qps: Option<u64>,
+    /// See `rate_from_qps`.
+    pub rate_target_qps: Option<u64>,
+    /// The shakes.
+    pub requests: Requests,
+    /// Answers a second.
+    pub rate_qps: f64,
+    /// As in [`Report`].
+    pub latency_us: Distribution,
+    /// As in [`Report`].
+    pub service_us: Distribution,
+    /// As in [`Report`].
+    pub lateness_us: Distribution,
+    /// How even it was.
+    pub steadiness: Steadiness,
+    /// What the load generator itself used.
+    pub cpu: CpuReport,
+    /// What its rings did.
+    pub ring: RingReport,
+    /// The daemon's side, where `--server-metrics` said where to ask.
+    pub server: Option<ServerReport>,
+    /// What was asked of it.
+    pub expectations: Vec<Expected>,
+    /// Why its figures may not be believed; empty: they may.
+    pub invalid_reasons: Vec<String>,
+}
+
+/// How even the load and the envelopes were over the measured seconds of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Steadiness {
+    /// Largest distance of a whole second's answers from the rate asked for, as a share of it. None in a closed loop or a ramp.
+    pub qps_deviation_max: Option<f64>,
+    /// Envelopes a second, on average.
+    pub envelopes_per_s: f64,
+    /// ... in the poorest ten seconds in a row; none where fewer than ten were measured.
+    pub envelopes_per_s_lowest: Option<f64>,
+    /// ... in the richest.
+    pub envelopes_per_s_highest: Option<f64>,
+}
+
+/// The daemon over the measured part of a stage, by its own metrics.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// Cores used on average.
+    pub cpu_cores: f64,
+    /// Microseconds of CPU a shake.
+    pub cpu_us_per_request: f64,
+    /// Resident at the end, in bytes.
+    pub resident_bytes: u64,
+    /// Calls of `io_uring_enter`, a shake.
+    pub enters_per_request: f64,
+    /// Shakes that each SET answered.
+    pub shakes_by_set: Vec<u64>,
+    /// Envelopes that each SET issued.
+    pub envelopes_by_set: Vec<u64>,
+    /// Jain's index of envelopes by shakes over the SETs: 1 is perfectly fair, 1/SETs is all to one.
+    pub fairness: f64,
+}
+
+/// An expectation, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// As written: `p99<20ms`.
+    pub expectation: String,
+    /// What was measured, in the expectation's unit: `12.4ms`; `-` where there was nothing to measure.
+    pub measured: String,
+    /// Whether it held.
+    pub held: bool,
+}
+
+/// The machine of the load generator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Cores this process may use.
+    pub cores: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
 /// The connections of a run.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connections {
     /// Asked for.
     pub target: u64,
@@ -90,15 +204,15 @@ pub struct Connections {
     /// Connects begun.
     pub attempts: u64,
     /// Attempts that failed, by reason.
-    pub attempts_failed: BTreeMap<&'static str, u64>,
+    pub attempts_failed: BTreeMap<String, u64>,
     /// Connections that broke, by reason.
-    pub dropped_by_reason: BTreeMap<&'static str, u64>,
+    pub dropped_by_reason: BTreeMap<String, u64>,
     /// Time until the last one was logged in or given up, in milliseconds.
     pub establish_ms: u64,
 }
 
 /// CPU of all threads over the load, warm-up included.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuReport {
     /// Seconds in user space.
     pub user_s: f64,
@@ -115,7 +229,7 @@ pub struct CpuReport {
 }
 
 /// Rings of all threads over the load, warm-up included.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingReport {
     /// Calls of `io_uring_enter`.
     pub enters: u64,
@@ -141,112 +255,4 @@ impl RingReport {
         self.buffers_exhausted += ring.buffers_exhausted;
         self.completion_overflows += ring.completion_overflows;
     }
-}
-
-/// A distribution of microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Quantiles {
-    /// How many.
-    pub count: u64,
-    /// Mean.
-    pub mean: f64,
-    /// Smallest.
-    pub min: u64,
-    /// Median.
-    pub p50: u64,
-    /// 90 %.
-    pub p90: u64,
-    /// 99 %.
-    pub p99: u64,
-    /// 99.9 %.
-    pub p99_9: u64,
-    /// Largest.
-    pub max: u64,
-}
-
-impl From<&Histogram<u64>> for Quantiles {
-    fn from(histogram: &Histogram<u64>) -> Self {
-        let at = |quantile| histogram.value_at_quantile(quantile);
-        let mean = if histogram.is_empty() { 0.0 } else { (histogram.mean() * 10.0).round() / 10.0 };
-        Self {
-            count: histogram.len(),
-            mean,
-            min: histogram.min(),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            max: histogram.max(),
-        }
-    }
-}
-
-impl Report {
-    /// The table for people, several lines.
-    pub fn table(&self) -> String {
-        let mut table = String::new();
-        // Writing to a string does not fail.
-        let _ = self.write_table(&mut table);
-        table
-    }
-
-    fn write_table(&self, to: &mut String) -> std::fmt::Result {
-        let (connections, requests) = (&self.connections, &self.requests);
-        let asked = self.rate_target_qps.map_or_else(
-            || format!("closed loop, depth {}", self.depth.unwrap_or_default()),
-            |rate| format!("open loop, {} at {rate}/s", self.schedule),
-        );
-        writeln!(to, "load         {asked}, {:.1} s after {:.1} s of warm-up", self.duration_s, self.warm_up_s)?;
-        writeln!(
-            to,
-            "connections  {} of {} established in {} ms, {} failed, {} dropped{}",
-            connections.established,
-            connections.target,
-            connections.establish_ms,
-            connections.failed,
-            connections.dropped,
-            list(connections.attempts_failed.iter().chain(&connections.dropped_by_reason)),
-        )?;
-        writeln!(
-            to,
-            "requests     {} scheduled, {} sent, {} answered ({:.1}/s), {} timed out, {} lost",
-            requests.scheduled, requests.sent, requests.answered, self.rate_qps, requests.timed_out, requests.lost
-        )?;
-        let outcomes = &requests.by_outcome;
-        writeln!(
-            to,
-            "outcomes     {} envelope, {} none, {} user limit, {} sponsor limit, {} overloaded",
-            outcomes.envelope, outcomes.none, outcomes.user_limit, outcomes.sponsor_limit, outcomes.overloaded
-        )?;
-        writeln!(to, "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}", "ms", "p50", "p90", "p99", "p99.9", "max")?;
-        for (name, of) in [("latency", self.latency_us), ("service", self.service_us), ("lateness", self.lateness_us)] {
-            write!(to, "{name:<12}")?;
-            for us in [of.p50, of.p90, of.p99, of.p99_9, of.max] {
-                write!(to, " {:>10.3}", us as f64 / 1_000.0)?;
-            }
-            writeln!(to)?;
-        }
-        let audit = &self.audit;
-        writeln!(
-            to,
-            "audit        {} envelopes, {} cents, {} duplicates, {} over a cap, {} altered",
-            audit.envelopes, audit.amount_cents, audit.duplicates, audit.over_cap, audit.altered
-        )?;
-        audit.findings.iter().try_for_each(|finding| writeln!(to, "             {finding}"))?;
-        writeln!(
-            to,
-            "own cost     {:.2} us a request, {:.2} cores, {:.3} enters a request",
-            self.cpu.us_per_request,
-            self.cpu.cores,
-            self.ring.enters as f64 / (self.ring.sends.max(1)) as f64
-        )?;
-        self.warnings.iter().try_for_each(|warning| writeln!(to, "warning      {warning}"))?;
-        writeln!(to, "valid        {}", if self.valid { "yes" } else { "NO" })?;
-        self.invalid_reasons.iter().try_for_each(|reason| writeln!(to, "             {reason}"))
-    }
-}
-
-fn list<'a>(reasons: impl Iterator<Item = (&'a &'static str, &'a u64)>) -> String {
-    let words: Vec<String> = reasons.map(|(name, count)| format!("{count} {name}")).collect();
-    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }

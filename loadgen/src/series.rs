@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::distribution;
 use crate::limits::SERIES_SECONDS_MAX;
 use crate::record::Second;
 
 /// One second of the whole run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Seconds since the load began.
+    /// Seconds since the run began; each begins with a second of the wall clock.
     pub second: u32,
-    /// Whether the second began in the warm-up, which the other figures leave out.
+    /// Place of the stage in the report's `stages` whose load this second belongs to; none in ramps and between stages.
+    pub stage: Option<u32>,
+    /// Whether the second began in a warm-up, which the other figures leave out.
     pub warm_up: bool,
+    /// Connections logged in at its end.
+    pub connections: u64,
     /// Shakes due.
     pub scheduled: u64,
     /// Shakes sent.
@@ -29,8 +34,17 @@ pub struct Point {
     pub p50_us: u64,
     /// 99th percentile from the intended time, in microseconds.
     pub p99_us: u64,
+    /// 99.9th percentile from the intended time, in microseconds.
+    pub p99_9_us: u64,
     /// Longest, in microseconds.
     pub max_us: u64,
+    /// TCP segments received in this second in the load generator's network namespace; on loopback both ends count.
+    pub segments_in: u64,
+    /// TCP segments sent.
+    pub segments_out: u64,
+    /// The histogram from the intended time, two digits, as in [`Distribution`](crate::distribution::Distribution); empty where nothing
+    /// was answered.
+    pub histogram: String,
 }
 
 struct Joined {
@@ -58,7 +72,9 @@ impl Series {
         let joined = self.pending.entry(record.second).or_insert_with(|| Joined {
             point: Point {
                 second: record.second,
+                stage: Some(0),
                 warm_up: f64::from(record.second) < self.warm_up_seconds,
+                connections: 0,
                 scheduled: 0,
                 sent: 0,
                 answered: 0,
@@ -66,7 +82,11 @@ impl Series {
                 failed: 0,
                 p50_us: 0,
                 p99_us: 0,
+                p99_9_us: 0,
                 max_us: 0,
+                segments_in: 0,
+                segments_out: 0,
+                histogram: String::new(),
             },
             latency: Histogram::new_from(&Histogram::<u64>::new_from(&record.latency)),
         });
@@ -101,7 +121,11 @@ impl Series {
     fn keep(&mut self, Joined { mut point, latency }: Joined) -> Option<&Point> {
         point.p50_us = latency.value_at_quantile(0.5);
         point.p99_us = latency.value_at_quantile(0.99);
+        point.p99_9_us = latency.value_at_quantile(0.999);
         point.max_us = latency.max();
+        if !latency.is_empty() {
+            point.histogram = distribution::encode(&latency);
+        }
         if self.points.len() >= SERIES_SECONDS_MAX {
             self.points.pop();
         }

@@ -7,12 +7,13 @@ use hdrhistogram::Histogram;
 use crate::audit::Findings;
 use crate::book::Oddities;
 use crate::cpu::Cpu;
+use crate::distribution::Distribution;
 use crate::driver::ThreadReport;
 use crate::exit::Failure;
 use crate::health;
 use crate::plan::{Arrivals, Load, Plan};
 use crate::record::{self, Requests};
-use crate::report::{Connections, CpuReport, Quantiles, Report, RingReport, SCHEMA};
+use crate::report::{Connections, CpuReport, HostReport, Report, RingReport, SCHEMA, StageReport, Steadiness};
 use crate::series::Point;
 use crate::sessions::Tally;
 
@@ -95,15 +96,20 @@ impl Total {
         let invalid_reasons = health::reasons(&facts, &plan.bounds);
         let (schedule, rate_target_qps, depth) = describe(&plan.load);
         Report {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
+            schema: SCHEMA.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             command: std::env::args().collect(),
+            scenario: "run".to_owned(),
+            host: HostReport::default(),
+            started_unix_s: timing.begun_unix_us / 1_000_000,
             begun_unix_us: timing.begun_unix_us,
             valid: invalid_reasons.is_empty(),
             invalid_reasons,
             warnings: health::warnings(&facts),
-            loop_kind: if facts.closed_loop { "closed" } else { "open" },
-            schedule,
+            passed: true,
+            expectations: Vec::new(),
+            loop_kind: if facts.closed_loop { "closed" } else { "open" }.to_owned(),
+            schedule: schedule.to_owned(),
             rate_target_qps,
             depth,
             duration_s: timing.measured.as_secs_f64(),
@@ -113,14 +119,36 @@ impl Total {
             connections: self.connections(plan, timing),
             rate_qps: self.rate_qps(facts.closed_loop, timing.measured),
             requests: self.requests,
-            latency_us: Quantiles::from(&self.latency),
-            service_us: Quantiles::from(&self.service),
-            lateness_us: Quantiles::from(&self.lateness),
+            latency_us: Distribution::from(&self.latency),
+            service_us: Distribution::from(&self.service),
+            lateness_us: Distribution::from(&self.lateness),
             lateness_p99_us_max: plan.bounds.lateness_p99_us_max,
             audit,
             unknown_answers: self.oddities.unknown_answers,
             cpu: self.cpu_report(&points),
+            resident_bytes_max: 0,
             ring: self.ring,
+            stages: vec![StageReport {
+                name: "run".to_owned(),
+                begun_s: 0.0,
+                warm_up_s: plan.warm_up.as_secs_f64(),
+                duration_s: timing.measured.as_secs_f64(),
+                connections: self.established,
+                establish_ms: Some(timing.establish_ms),
+                rate_from_qps: rate_target_qps,
+                rate_target_qps,
+                requests: self.requests,
+                rate_qps: self.rate_qps(facts.closed_loop, timing.measured),
+                latency_us: Distribution::from(&self.latency),
+                service_us: Distribution::from(&self.service),
+                lateness_us: Distribution::from(&self.lateness),
+                steadiness: Steadiness::default(),
+                cpu: self.cpu_report(&points),
+                ring: self.ring,
+                server: None,
+                expectations: Vec::new(),
+                invalid_reasons: Vec::new(),
+            }],
             seconds: points,
         }
     }

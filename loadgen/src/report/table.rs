@@ -1,0 +1,77 @@
+//! The report as a table for people.
+
+use std::fmt::Write as _;
+
+use super::Report;
+
+impl Report {
+    /// The table for people, several lines.
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write_table(&mut table);
+        table
+    }
+
+    fn write_table(&self, to: &mut String) -> std::fmt::Result {
+        let (connections, requests) = (&self.connections, &self.requests);
+        let asked = self.rate_target_qps.map_or_else(
+            || format!("closed loop, depth {}", self.depth.unwrap_or_default()),
+            |rate| format!("open loop, {} at {rate}/s", self.schedule),
+        );
+        writeln!(to, "load         {asked}, {:.1} s after {:.1} s of warm-up", self.duration_s, self.warm_up_s)?;
+        writeln!(
+            to,
+            "connections  {} of {} established in {} ms, {} failed, {} dropped{}",
+            connections.established,
+            connections.target,
+            connections.establish_ms,
+            connections.failed,
+            connections.dropped,
+            list(connections.attempts_failed.iter().chain(&connections.dropped_by_reason)),
+        )?;
+        writeln!(
+            to,
+            "requests     {} scheduled, {} sent, {} answered ({:.1}/s), {} timed out, {} lost",
+            requests.scheduled, requests.sent, requests.answered, self.rate_qps, requests.timed_out, requests.lost
+        )?;
+        let outcomes = &requests.by_outcome;
+        writeln!(
+            to,
+            "outcomes     {} envelope, {} none, {} user limit, {} sponsor limit, {} overloaded",
+            outcomes.envelope, outcomes.none, outcomes.user_limit, outcomes.sponsor_limit, outcomes.overloaded
+        )?;
+        writeln!(to, "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}", "ms", "p50", "p90", "p99", "p99.9", "max")?;
+        for (name, of) in
+            [("latency", &self.latency_us), ("service", &self.service_us), ("lateness", &self.lateness_us)]
+        {
+            write!(to, "{name:<12}")?;
+            for us in [of.p50, of.p90, of.p99, of.p99_9, of.max] {
+                write!(to, " {:>10.3}", us as f64 / 1_000.0)?;
+            }
+            writeln!(to)?;
+        }
+        let audit = &self.audit;
+        writeln!(
+            to,
+            "audit        {} envelopes, {} cents, {} duplicates, {} over a cap, {} altered",
+            audit.envelopes, audit.amount_cents, audit.duplicates, audit.over_cap, audit.altered
+        )?;
+        audit.findings.iter().try_for_each(|finding| writeln!(to, "             {finding}"))?;
+        writeln!(
+            to,
+            "own cost     {:.2} us a request, {:.2} cores, {:.3} enters a request",
+            self.cpu.us_per_request,
+            self.cpu.cores,
+            self.ring.enters as f64 / (self.ring.sends.max(1)) as f64
+        )?;
+        self.warnings.iter().try_for_each(|warning| writeln!(to, "warning      {warning}"))?;
+        writeln!(to, "valid        {}", if self.valid { "yes" } else { "NO" })?;
+        self.invalid_reasons.iter().try_for_each(|reason| writeln!(to, "             {reason}"))
+    }
+}
+
+fn list<'a>(reasons: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
+    let words: Vec<String> = reasons.map(|(name, count)| format!("{count} {name}")).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
