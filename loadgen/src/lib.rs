@@ -16,6 +16,7 @@ pub mod dial;
 pub mod distribution;
 pub mod driver;
 pub mod exit;
+pub mod expect;
 pub mod frames;
 pub mod health;
 pub mod host;
@@ -29,6 +30,8 @@ pub mod reader;
 pub mod record;
 pub mod report;
 pub mod run;
+#[cfg(test)]
+mod sample;
 pub mod schedule;
 pub mod series;
 pub mod sessions;
