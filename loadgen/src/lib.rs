@@ -33,6 +33,7 @@ pub mod run;
 #[cfg(test)]
 mod sample;
 pub mod schedule;
+pub mod search;
 pub mod series;
 pub mod sessions;
 pub mod signals;
