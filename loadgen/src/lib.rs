@@ -8,6 +8,7 @@
 pub mod arguments;
 pub mod audit;
 pub mod book;
+pub mod capacity;
 pub mod claims;
 pub mod clock;
 pub mod connector;
@@ -29,6 +30,7 @@ pub mod progress;
 pub mod reader;
 pub mod record;
 pub mod report;
+pub mod reports;
 pub mod run;
 #[cfg(test)]
 mod sample;

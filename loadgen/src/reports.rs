@@ -1,0 +1,64 @@
+//! Reads reports back, for the commands that work on finished ones.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::exit::Failure;
+use crate::report::{Report, SCHEMA};
+
+/// A report of a day's run, its seconds with their histograms, is about 100 MB.
+pub const REPORT_BYTES_MAX: u64 = 1 << 28;
+
+/// Reads the report that `--json` wrote.
+pub fn read(path: &Path) -> Result<Report, Failure> {
+    let failed = |why: String| Failure::error(format!("reading the report {}: {why}", path.display()));
+    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(REPORT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    parse(&bytes).map_err(failed)
+}
+
+/// The report that these bytes hold; what is wrong with them otherwise.
+pub fn parse(bytes: &[u8]) -> Result<Report, String> {
+    if bytes.len() as u64 > REPORT_BYTES_MAX {
+        return Err(format!("it is larger than {} MiB", REPORT_BYTES_MAX >> 20));
+    }
+    // The schema first: what another version wrote is told apart from what is damaged.
+    let value: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("it is not a whole JSON object: {error}"))?;
+    match value.get("schema").and_then(|schema| schema.as_str()) {
+        Some(SCHEMA) => {}
+        Some(other) => return Err(format!("its schema is `{other}`, and this version reads `{SCHEMA}`")),
+        None => return Err("it has no `schema`: it is no report of `hongbao-loadgen`".to_owned()),
+    }
+    serde_json::from_value(value).map_err(|error| format!("it is damaged: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn what_is_no_report_is_told_apart_from_one_of_another_version_and_a_damaged_one() {
+        let whole = serde_json::to_vec(&sample::report()).unwrap();
+        assert_eq!(parse(&whole).unwrap().requests, sample::report().requests);
+        for (bytes, word) in [
+            (&b""[..], "not a whole JSON object"),
+            (&whole[..whole.len() / 2], "not a whole JSON object"),
+            (b"{}", "no `schema`"),
+            (br#"{"schema":"hongbao-loadgen/run/1"}"#, "`hongbao-loadgen/run/1`"),
+            (format!(r#"{{"schema":"{SCHEMA}"}}"#).as_bytes(), "damaged"),
+        ] {
+            let error = parse(bytes).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let failure = read(Path::new("/nowhere/report.json")).unwrap_err();
+        assert!(failure.message.contains("/nowhere/report.json"), "{failure}");
+    }
+}
