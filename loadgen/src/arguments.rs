@@ -5,17 +5,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
+use crate::expect::Expectation;
 use crate::parse::{self, Users};
+use crate::scenario::{Percentage, RateRange, Search};
 use crate::sources::SourceChoice;
 
-const EXAMPLES: &str = "\
-Exit codes: 0 good, 1 error, 2 usage, 3 the run is not valid, 99 the audit found a duplicate or a breach of a cap.";
+const EXIT_CODES: &str = "\
+Exit codes: 0 good, 1 error, 2 usage, 3 the run is not valid, 99 an expectation did not hold, or the audit found a duplicate or a breach of a cap.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   # 60,000 shakes a second over 18,000 connections for a minute, 5 s of warm-up apart from it
   hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 60k --duration 60s --warm-up 5s --json report.json
+
+  # the rate goes from 10,000 to 60,000 within a minute; exit code 99 where the 99th percentile is not below 20 ms
+  hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 10k..60k --duration 60s --expect 'p99<20ms'
 
   # two client machines with users of their own, in step with the wall clock
   hongbao-loadgen run --target 10.0.0.1:8866 --connections 20k --rate 10k --users 0..20000     --schedule wallclock
@@ -24,14 +30,52 @@ Examples:
   # how much the server can do: every connection shakes again when it is answered
   hongbao-loadgen run --target 127.0.0.1:8866 --connections 1000 --schedule closed --depth 4 --duration 10s
 
-  # every envelope received as one JSON object a line, for `hongbaod ledger reconcile`
+  # every envelope received as one JSON object a line
   hongbao-loadgen run --target 127.0.0.1:8866 --connections 1000 --rate 5k --duration 10s --claims claims.jsonl --json -
 
-Exit codes: 0 good, 1 error, 2 usage, 3 the run is not valid, 99 the audit found a duplicate or a breach of a cap.";
+  # a rehearsal that can be steered while it runs: `hongbao-loadgen control load.sock rate 80k`
+  hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 60k --duration 10m --control-socket load.sock
+
+Exit codes: 0 good, 1 error, 2 usage, 3 the run is not valid, 99 an expectation did not hold, or the audit found a duplicate or a breach of a cap.";
+
+const SCENARIO_EXAMPLES: &str = "\
+Examples:
+  # what there is
+  hongbao-loadgen scenario list
+
+  # a million users, 60,000 shakes a second for five minutes; exit code 99 where an expectation did not hold
+  hongbao-loadgen scenario phase-3 --target 10.0.0.1:8866 --json phase-3.json
+
+  # its small twin, for a laptop
+  hongbao-loadgen scenario phase-3-10k --target 127.0.0.1:8866
+
+  # one of your own: begin with a built-in one
+  hongbao-loadgen scenario phase-2 --print > mine.json
+  hongbao-loadgen scenario mine.json --target 127.0.0.1:8866
+
+  # the server is restarted in the middle, and all users come back
+  hongbao-loadgen scenario storm --target 127.0.0.1:8866 --restart-command 'systemctl restart hongbaod'
+
+Exit codes: 0 good, 1 error, 2 usage, 3 the run is not valid, 99 an expectation did not hold, or the audit found a duplicate or a breach of a cap.";
+
+const SEARCH_EXAMPLES: &str = "\
+Examples:
+  # the highest rate at which the 99th percentile stays below 20 ms and nothing fails, to 5 %
+  hongbao-loadgen search --target 127.0.0.1:8866 --connections 18k --from 20k --to 400k --expect 'p99<20ms' --expect 'errors==0'
+
+Exit codes: 0 a rate was found, 1 error, 2 usage, 3 the run is not valid, 99 not even the lowest rate held.";
+
+const CONTROL_EXAMPLES: &str = "\
+Examples:
+  hongbao-loadgen control load.sock status
+  hongbao-loadgen control load.sock rate 80k
+  hongbao-loadgen control load.sock pause
+  hongbao-loadgen control load.sock resume
+  hongbao-loadgen control load.sock stop";
 
 /// Load generator of hongbao: open loop, latency from the intended send time, and an audit of the money.
 #[derive(Debug, Parser)]
-#[command(name = "hongbao-loadgen", version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(name = "hongbao-loadgen", version, after_help = EXIT_CODES, max_term_width = 120)]
 pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]
@@ -41,16 +85,24 @@ pub struct CommandLine {
 /// What the load generator can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Put a load on a server and report.
+    /// Put a load on a server and report
     Run(Box<RunArguments>),
+    /// Run a scenario: stages of connections and rates, with expectations
+    Scenario(Box<ScenarioArguments>),
+    /// Find the highest rate at which the expectations hold
+    Search(Box<SearchArguments>),
+    /// Steer a run through its control socket
+    Control(ControlArguments),
 }
 
 /// When users shake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ScheduleChoice {
     /// By the wall clock: each user at its own place of the period connections / rate.
     Wallclock,
     /// At equal distances, each user in turn, from the begin of the load.
+    #[default]
     Uniform,
     /// At exponential distances, each user in turn.
     Poisson,
@@ -99,9 +151,9 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", value_parser = parse::count)]
     pub connections: u64,
 
-    /// Shakes a second over all connections (60000, 60k, 60k/s); needed but for `--schedule closed`
-    #[arg(long, value_name = "N", value_parser = parse::rate)]
-    pub rate: Option<u64>,
+    /// Shakes a second over all connections (60000, 60k, 60k/s, or 10k..60k to go from one to the other); needed but for `--schedule closed`
+    #[arg(long, value_name = "N")]
+    pub rate: Option<RateRange>,
 
     /// How long to measure
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::duration)]
@@ -119,6 +171,105 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub depth: u32,
 
+    /// Exit with 99 unless this holds: `p99<20ms`, `errors==0`, `qps_deviation<5%` ... (may be given more than once)
+    #[arg(long, value_name = "EXPECTATION", help_heading = "Report")]
+    pub expect: Vec<Expectation>,
+
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `hongbao-loadgen scenario`.
+#[derive(Args, Debug)]
+#[command(after_help = SCENARIO_EXAMPLES)]
+pub struct ScenarioArguments {
+    /// `list`, the name of a built-in scenario, or a file
+    #[arg(value_name = "LIST|NAME|FILE")]
+    pub scenario: String,
+
+    /// Print the scenario as JSON, and do nothing
+    #[arg(long)]
+    pub print: bool,
+
+    /// Address of the server
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub target: Option<SocketAddr>,
+
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `hongbao-loadgen search`.
+#[derive(Args, Debug)]
+#[command(after_help = SEARCH_EXAMPLES)]
+pub struct SearchArguments {
+    /// Address of the server
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub target: SocketAddr,
+
+    /// Persistent connections, one user each
+    #[arg(long, value_name = "N", value_parser = parse::count)]
+    pub connections: u64,
+
+    /// What has to hold at a rate (may be given more than once)
+    #[arg(long, value_name = "EXPECTATION", required = true)]
+    pub expect: Vec<Expectation>,
+
+    /// The first rate that is tried, in shakes a second
+    #[arg(long, value_name = "N", default_value = "10k", value_parser = parse::rate)]
+    pub from: u64,
+
+    /// The highest
+    #[arg(long, value_name = "N", default_value = "400k", value_parser = parse::rate)]
+    pub to: u64,
+
+    /// How exact the answer is to be
+    #[arg(long, value_name = "SHARE", default_value = "5%")]
+    pub resolution: Percentage,
+
+    /// Rates tried at most
+    #[arg(long, value_name = "N", default_value_t = Search::trials())]
+    pub trials: u32,
+
+    /// How often the rate found has to hold once more
+    #[arg(long, value_name = "N", default_value_t = Search::confirmations())]
+    pub confirmations: u32,
+
+    /// How long each rate is measured
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::duration)]
+    pub duration: Duration,
+
+    /// Load before each measurement
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse::duration)]
+    pub warm_up: Duration,
+
+    /// When users shake
+    #[arg(long, value_enum, default_value = "uniform")]
+    pub schedule: ScheduleChoice,
+
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `hongbao-loadgen control`.
+#[derive(Args, Debug)]
+#[command(after_help = CONTROL_EXAMPLES)]
+pub struct ControlArguments {
+    /// What the run was given as --control-socket
+    #[arg(value_name = "SOCKET")]
+    pub socket: PathBuf,
+
+    /// status, rate N, pause, resume, stop, begin `[UNIX_MICROSECONDS]`
+    #[arg(value_name = "COMMAND", required = true, num_args = 1..)]
+    pub command: Vec<String>,
+}
+
+/// What every way to put a load on a server has.
+#[derive(Args, Debug)]
+pub struct Common {
     /// User ids, the end not included [default: 1.. for as many as there are connections]
     #[arg(long, value_name = "A..B")]
     pub users: Option<Users>,
@@ -135,8 +286,12 @@ pub struct RunArguments {
     #[arg(long, value_enum, default_value = "off")]
     pub reconnect: Switch,
 
+    /// Run by the shell where the scenario restarts the server; without it you are told when to do it
+    #[arg(long, value_name = "COMMAND")]
+    pub restart_command: Option<String>,
+
     /// Connects begun a second
-    #[arg(long, value_name = "N", default_value = "50k", value_parser = parse::rate, help_heading = "Connections")]
+    #[arg(long, value_name = "N", default_value = "100k", value_parser = parse::rate, help_heading = "Connections")]
     pub connect_rate: u64,
 
     /// Connections between connect and welcome at once; keep it below the server's listen backlog
@@ -163,13 +318,21 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     pub threads: Option<u32>,
 
-    /// Each thread wakes this often to receive, then send what is due: longer costs latency, and saves CPU
-    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = parse::duration, help_heading = "Tuning")]
-    pub tick: Duration,
+    /// Each thread wakes this often to receive, then send what is due: longer costs latency, and saves CPU [default: 1ms, longer for very many threads]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, help_heading = "Tuning")]
+    pub tick: Option<Duration>,
 
     /// Makes `poisson` repeatable
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Tuning")]
     pub rng_seed: u64,
+
+    /// Connect, then wait for `begin` on the control socket
+    #[arg(long, requires = "control_socket", help_heading = "Control")]
+    pub hold: bool,
+
+    /// Take commands here while it runs: see `hongbao-loadgen control`
+    #[arg(long, value_name = "SOCKET", help_heading = "Control")]
+    pub control_socket: Option<PathBuf>,
 
     /// The run is not valid where the 99th percentile of intended-to-sent is above this [default: 10ms or 4 ticks]
     #[arg(long, value_name = "TIME", value_parser = parse::duration, help_heading = "Report")]
@@ -209,11 +372,17 @@ mod tests {
 
     #[test]
     fn every_example_of_the_help_is_understood() {
+        let examples = [RUN_EXAMPLES, SCENARIO_EXAMPLES, SEARCH_EXAMPLES, CONTROL_EXAMPLES].map(str::lines);
         let lines: Vec<&str> =
-            RUN_EXAMPLES.lines().map(str::trim).filter(|line| line.starts_with("hongbao-loadgen")).collect();
-        assert_eq!(lines.len(), 5);
+            examples.into_iter().flatten().map(str::trim).filter(|line| line.starts_with("hongbao-loadgen")).collect();
+        assert!(lines.len() > 15);
         for line in lines {
-            CommandLine::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            // As a shell would: a quoted word is one, and what follows `>` is not an argument.
+            let mut words: Vec<&str> = Vec::new();
+            for (place, part) in line.split(" > ").next().unwrap_or_default().split('\'').enumerate() {
+                if place % 2 == 1 { words.push(part) } else { words.extend(part.split_whitespace()) }
+            }
+            CommandLine::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
     }
 }

@@ -5,8 +5,8 @@ use rtrb::Producer;
 
 use crate::audit::Claim;
 use crate::clock::Clock;
-use crate::record::{Latencies, NotSent, Outcome, Recorder, Requests, SecondsEnds};
-use crate::window::{Answered, Shake, Window};
+use crate::record::{Lap, NotSent, Outcome, Recorder, SecondsEnds};
+use crate::window::{Answered, LapTag, Shake, Window};
 
 /// Answers that fitted no shake, and receipts that found no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,9 +24,6 @@ pub struct Book {
     recorder: Recorder,
     claims: Producer<Claim>,
     timeout_us: u32,
-    warm_up_ns: u64,
-    /// Since the clock's start; 0 before the load begins.
-    begin_ns: u64,
     /// Closed loop: connections with a shake less under way.
     vacant: Option<Vec<u32>>,
     oddities: Oddities,
@@ -48,17 +45,19 @@ impl Book {
             recorder: Recorder::new(seconds),
             claims,
             timeout_us,
-            warm_up_ns: 0,
-            begin_ns: 0,
             vacant: vacancies.map(Vec::with_capacity),
             oddities: Oddities::default(),
         }
     }
 
-    /// The load begins.
-    pub fn begin(&mut self, begin_ns: u64, warm_up_ns: u64) {
-        self.begin_ns = begin_ns;
-        self.warm_up_ns = warm_up_ns;
+    /// Laps, and counts of the whole run.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// A lap begins.
+    pub fn begin_lap(&mut self, lap: Box<Lap>) {
+        self.recorder.begin_lap(lap);
     }
 
     /// Shakes neither answered nor given up.
@@ -66,21 +65,10 @@ impl Book {
         self.window.under_way()
     }
 
-    /// Answers in time so far, those of the warm-up left out.
-    pub fn answered(&self) -> u64 {
-        self.recorder.requests().answered
-    }
-
-    /// Microseconds since the load began, modulo 2^32.
-    pub fn load_us(&self, now_ns: u64) -> u32 {
-        (now_ns.saturating_sub(self.begin_ns) / 1_000) as u32
-    }
-
-    /// A shake became due at this time after the begin of the load.
-    pub fn due(&mut self, connection: u32, intended_ns: u64, now_us: u32) -> Shake {
-        let warm_up = intended_ns < self.warm_up_ns;
-        self.recorder.scheduled(warm_up);
-        Shake { intended_us: (intended_ns / 1_000) as u32, sent_us: now_us, connection, warm_up }
+    /// A shake became due at this time of the run's clock.
+    pub fn due(&mut self, connection: u32, intended_ns: u64, lap: LapTag, now_ns: u64) -> Shake {
+        self.recorder.scheduled(lap);
+        Shake { intended_us: micros(intended_ns), sent_us: micros(now_ns), connection, lap }
     }
 
     /// Puts a shake under way: its number. Where the window is full the oldest shake is given up.
@@ -89,21 +77,21 @@ impl Book {
             self.give_up_oldest(shake.sent_us, 0, |_| false);
             self.window.begin(shake)
         });
-        self.recorder.sent(&shake);
+        self.recorder.sent_one(&shake);
         number.expect("a window whose oldest was given up has room")
     }
 
     /// A shake that was due cannot be sent.
     pub fn not_sent(&mut self, shake: &Shake, reason: impl FnOnce(&mut NotSent) -> &mut u64) {
-        self.recorder.not_sent(shake.warm_up, reason);
+        self.recorder.not_sent(shake.lap, reason);
     }
 
     /// An answer came.
     pub fn answer(&mut self, connection: u32, number: u32, outcome: Outcome, now_ns: u64) {
-        let at_us = self.load_us(now_ns);
+        let at_us = micros(now_ns);
         match self.window.answer(number, connection) {
             Answered::InTime(shake) => {
-                self.recorder.answered(&shake, at_us, outcome);
+                self.recorder.answered_one(&shake, at_us, outcome);
                 self.vacate(connection);
             }
             Answered::Late(shake) => self.recorder.answered_late(&shake),
@@ -121,19 +109,26 @@ impl Book {
 
     /// Gives up all that has waited for too long. `broke` tells whether a connection is no longer there.
     pub fn expire(&mut self, now_ns: u64, broke: impl Fn(u32) -> bool) {
-        let at_us = self.load_us(now_ns);
+        let at_us = micros(now_ns);
         while self.give_up_oldest(at_us, self.timeout_us, &broke) {}
     }
 
     /// Gives up all that is under way: the run ends.
     pub fn give_up_all(&mut self, now_ns: u64, broke: impl Fn(u32) -> bool) {
-        let at_us = self.load_us(now_ns);
+        let at_us = micros(now_ns);
         while self.give_up_oldest(at_us, 0, &broke) {}
     }
 
     /// Closed loop: a connection that may shake again.
     pub fn take_vacant(&mut self) -> Option<u32> {
         self.vacant.as_mut()?.pop()
+    }
+
+    /// Closed loop: it is over, and nobody shakes again.
+    pub fn forget_vacancies(&mut self) {
+        if let Some(vacant) = &mut self.vacant {
+            vacant.clear();
+        }
     }
 
     /// Closed loop: the connection may have a shake more under way.
@@ -146,13 +141,13 @@ impl Book {
 
     /// Hands on the seconds that have passed.
     pub fn turn_to(&mut self, now_ns: u64) {
-        self.recorder.turn_to((now_ns.saturating_sub(self.begin_ns) / 1_000_000_000) as u32);
+        self.recorder.turn_to(self.clock.second(now_ns));
     }
 
     /// The end.
-    pub fn finish(self) -> (Requests, Latencies, Oddities) {
-        let (requests, latencies) = self.recorder.finish();
-        (requests, latencies, self.oddities)
+    pub fn finish(self) -> Oddities {
+        self.recorder.finish();
+        self.oddities
     }
 
     fn give_up_oldest(&mut self, now_us: u32, timeout_us: u32, broke: impl Fn(u32) -> bool) -> bool {
@@ -164,4 +159,9 @@ impl Book {
         }
         true
     }
+}
+
+/// A time of the run's clock in microseconds, modulo 2^32: ages are told from differences.
+const fn micros(ns: u64) -> u32 {
+    (ns / 1_000) as u32
 }

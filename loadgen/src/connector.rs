@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hongbao_uring::Generation;
 
-use crate::limits::{BACK_OFF_FIRST_MS, BACK_OFF_MAX_MS, CONNECT_ATTEMPTS};
+use crate::limits::{BACK_OFF_FIRST_MS, BACK_OFF_MAX_MS};
 use crate::plan::Connecting;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -25,7 +25,9 @@ pub enum Fate {
 /// The ramp of one thread, and its retries.
 #[derive(Debug)]
 pub struct Connector {
+    /// Users to be connected, so far.
     users: u32,
+    attempts_max: u8,
     /// Next user that was never tried.
     fresh: u32,
     retries: BinaryHeap<Reverse<(u64, u32)>>,
@@ -39,10 +41,11 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// All `users` are to be connected.
-    pub fn new(users: u32, connecting: &Connecting) -> Self {
+    /// Nobody is to be connected yet.
+    pub fn new(connecting: &Connecting) -> Self {
         Self {
-            users,
+            users: 0,
+            attempts_max: connecting.attempts_max,
             fresh: 0,
             retries: BinaryHeap::new(),
             under_way: 0,
@@ -52,6 +55,11 @@ impl Connector {
             gap_ns: Duration::from_secs(1).as_nanos() as u64 / connecting.rate,
             next_ns: 0,
         }
+    }
+
+    /// The first `users` are to be connected; those that were asked for before stay so.
+    pub fn grow(&mut self, users: u32) {
+        self.users = self.users.max(users);
     }
 
     /// The next user to connect, if one may begin now. Each one given out must be told to `began`, then `ended` or `failed`.
@@ -89,7 +97,7 @@ impl Connector {
     /// An attempt failed. `attempts` counts this one; `wait_ms` is what the server asked for, at least.
     pub fn failed(&mut self, user: u32, attempts: u8, wait_ms: u64, now_ns: u64) -> Fate {
         self.under_way -= 1;
-        if attempts >= CONNECT_ATTEMPTS {
+        if attempts >= self.attempts_max {
             return Fate::GivenUp;
         }
         self.again(user, attempts, wait_ms, now_ns);
@@ -128,9 +136,14 @@ fn back_off_ms(attempts: u8, user: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CONNECT_ATTEMPTS;
 
     fn connector(users: u32, rate: u64, concurrency: u32) -> Connector {
-        Connector::new(users, &Connecting { rate, concurrency, timeout: Duration::from_secs(5), reconnect: false })
+        let timeout = Duration::from_secs(5);
+        let connecting = Connecting { rate, concurrency, timeout, reconnect: false, attempts_max: CONNECT_ATTEMPTS };
+        let mut connector = Connector::new(&connecting);
+        connector.grow(users);
+        connector
     }
 
     #[test]

@@ -1,96 +1,48 @@
-//! One thread of a run: ramp, wait for the common begin, load, drain, close.
+//! One thread of a run: it connects, follows the segments of load that the main thread orders, and closes.
 //!
 //! Each turn enters the ring once: it submits what was prepared in the turn before and sleeps until the next tick, unless very
 //! much comes in. Then it receives first and sends after, as what waits in socket buffers is what measures badly.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hongbao_uring::{NetworkCounters, Wait};
 
-use crate::book::{Book, Oddities};
+use crate::book::Book;
 use crate::clock::Clock;
 use crate::cpu::Cpu;
 use crate::exit::Failure;
-use crate::limits::{CLOSE_WAIT_MS, SHAKES_PER_TURN};
+use crate::limits::{CLOSE_WAIT_MS, HOLD_TURN_US, SEGMENTS_AHEAD_MAX, SHAKES_PER_TURN};
 use crate::network::Dial;
-use crate::plan::{Load, Plan};
-use crate::record::{Latencies, Requests};
+use crate::orders::{Abandon, Cells, Order, ThreadEnds, ThreadReport};
+use crate::plan::Plan;
+use crate::record::NotSent;
 use crate::schedule::{Schedule, Share};
-use crate::sessions::{Sessions, Tally, Unsent};
+use crate::segment::{Law, Segment};
+use crate::sessions::{Sessions, Unsent};
+use crate::window::LapTag;
 
 /// Completions that end a wait before its tick: enough to fill the completion queue half.
 const WANT: u32 = 2048;
+/// While connections are made: few, so that the next connects begin soon.
+const WANT_CONNECTING: u32 = 256;
+/// Turns while connections are made.
+const CONNECTING_TURN_NS: u64 = 1_000_000;
 
-/// What the threads and the main thread tell each other.
-#[derive(Debug, Default)]
-pub struct Signals {
-    /// When the load begins, on the run's clock; 0: not decided yet.
-    begin_ns: AtomicU64,
-    /// End the load, and drain.
-    stop: AtomicBool,
-    /// End at once.
-    abandon: AtomicBool,
+/// The segment that is being followed.
+struct Load {
+    segment: Segment,
+    schedule: Option<Schedule>,
 }
 
-impl Signals {
-    /// Decides when the load begins; not 0.
-    pub fn begin_at(&self, begin_ns: u64) {
-        self.begin_ns.store(begin_ns, Ordering::Release);
-    }
-
-    /// Ends the load early.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-    }
-
-    /// Ends the drain as well.
-    pub fn abandon(&self) {
-        self.stop();
-        self.abandon.store(true, Ordering::Release);
-    }
-
-    /// Whether the load is to end early.
-    pub fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.abandon.load(Ordering::Acquire)
-    }
-}
-
-/// What a thread shows of itself while it runs. Written by it alone.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Cells {
-    /// Users logged in.
-    pub established: AtomicU32,
-    /// Users given up.
-    pub given_up: AtomicU32,
-    /// Whether the ramp is over.
-    pub settled: AtomicBool,
-}
-
-/// What a thread hands back.
-pub struct ThreadReport {
-    /// Shakes.
-    pub requests: Requests,
-    /// Answered when the load ended; the drain brings the rest.
-    pub answered_in_load: u64,
-    /// Their times.
-    pub latencies: Latencies,
-    /// Connections, when all was over.
-    pub tally: Tally,
-    /// Users logged in when the load began.
-    pub established: u32,
-    /// What did not fit.
-    pub oddities: Oddities,
-    /// CPU of the load, warm-up included.
-    pub cpu: Cpu,
-    /// What the ring did in the load.
-    pub ring: NetworkCounters,
+/// What the thread had used when its lap began.
+struct Begun {
+    lap: u32,
+    cpu: Cpu,
+    ring: NetworkCounters,
+    sent: u64,
 }
 
 /// See the module's text.
@@ -98,10 +50,19 @@ pub struct Driver<N> {
     plan: Plan,
     share: Share,
     clock: Clock,
-    signals: Arc<Signals>,
+    abandon: Arc<Abandon>,
     cells: Arc<Cells>,
+    ends: ThreadEnds,
     sessions: Sessions<N>,
     book: Book,
+    ticks: Ticks,
+    load: Option<Load>,
+    ahead: VecDeque<Segment>,
+    begun: Option<Begun>,
+    /// Laps below this number have ended, and are given back with their last answers.
+    ended: u32,
+    /// Connections that the main thread has asked for so far, over all threads.
+    ordered: u32,
     pinged_ns: u64,
 }
 
@@ -112,36 +73,50 @@ impl<N: Dial> Driver<N> {
         plan: Plan,
         share: Share,
         clock: Clock,
-        signals: Arc<Signals>,
-        cells: Arc<Cells>,
+        (abandon, cells): (Arc<Abandon>, Arc<Cells>),
+        ends: ThreadEnds,
         book: Book,
     ) -> Self {
-        let sessions = Sessions::new(network, plan.clone(), share);
-        Self { plan, share, clock, signals, cells, sessions, book, pinged_ns: 0 }
+        Self {
+            sessions: Sessions::new(network, plan.clone(), share),
+            ticks: Ticks::new(plan.tick, share),
+            plan,
+            share,
+            clock,
+            abandon,
+            cells,
+            ends,
+            book,
+            load: None,
+            ahead: VecDeque::with_capacity(SEGMENTS_AHEAD_MAX),
+            begun: None,
+            ended: 0,
+            ordered: 0,
+            pinged_ns: 0,
+        }
     }
 
     /// Runs to the end.
     pub fn run(mut self) -> Result<ThreadReport, Failure> {
-        self.ramp()?;
-        let established = self.sessions.tally().established;
-        let (cpu, ring, answered_in_load) = match self.await_begin()? {
-            Some(begin_ns) => {
-                let (cpu, ring) = (Cpu::of_this_thread(), self.sessions.counters());
-                match self.plan.load {
-                    Load::Open { .. } => self.open_load(begin_ns)?,
-                    Load::Closed { depth } => self.closed_load(begin_ns, depth)?,
-                }
-                let ring = since(&self.sessions.counters(), &ring);
-                let spent = (Cpu::of_this_thread().since(&cpu), ring, self.book.answered());
-                self.drain()?;
-                spent
-            }
-            None => Default::default(),
-        };
+        self.pinged_ns = self.clock.now_ns();
+        while self.step()? {}
         self.close()?;
-        let tally = *self.sessions.tally();
-        let (requests, latencies, oddities) = self.book.finish();
-        Ok(ThreadReport { requests, answered_in_load, latencies, tally, established, oddities, cpu, ring })
+        Ok(ThreadReport { tally: *self.sessions.tally(), oddities: self.book.finish() })
+    }
+
+    /// One turn. Whether there is another.
+    fn step(&mut self) -> Result<bool, Failure> {
+        let now_ns = self.clock.now_ns();
+        let (until_ns, want) = self.rest(now_ns);
+        let now_ns = self.turn(until_ns, want)?;
+        if !self.obey() || self.abandon.is_told() {
+            return Ok(false);
+        }
+        self.follow(now_ns);
+        self.end_lap();
+        self.finish_turn(now_ns);
+        self.book.turn_to(now_ns);
+        Ok(true)
     }
 
     /// Enters until `until_ns` at most, and handles what came.
@@ -152,10 +127,169 @@ impl<N: Dial> Driver<N> {
         self.sessions.enter(Wait { want, min_wait_us: rest_us, timeout_us: rest_us })?;
         let now_ns = self.clock.now_ns();
         self.sessions.handle(now_ns, &mut self.book);
+        let sessions = &self.sessions;
+        self.book.expire(now_ns, |local| sessions.is_gone(local));
         Ok(now_ns)
     }
 
-    /// What every turn ends with, whatever the phase: connects, pings, and the sends of all.
+    /// How long the next enter may wait, and for how much.
+    fn rest(&self, now_ns: u64) -> (u64, u32) {
+        if let Some(load) = &self.load
+            && load.segment.begin_ns <= now_ns
+        {
+            return match load.segment.law {
+                Law::Closed { .. } => (self.ticks.after(now_ns), (self.book.under_way() / 4).clamp(1, WANT)),
+                Law::Open { .. } | Law::Pause if load.is_behind(now_ns) => (now_ns, WANT),
+                Law::Open { .. } | Law::Pause => (self.ticks.after(now_ns), WANT),
+            };
+        }
+        let (mut until_ns, want) = if !self.sessions.is_settled() {
+            (now_ns + CONNECTING_TURN_NS, WANT_CONNECTING)
+        } else if self.book.under_way() > 0 {
+            (self.ticks.after(now_ns), WANT)
+        } else {
+            (now_ns + HOLD_TURN_US * 1_000, WANT)
+        };
+        if let Some(load) = &self.load {
+            until_ns = until_ns.min(load.segment.begin_ns);
+        }
+        (until_ns, want)
+    }
+
+    /// Takes what was ordered. Whether the run goes on.
+    fn obey(&mut self) -> bool {
+        while self.ahead.len() < SEGMENTS_AHEAD_MAX {
+            match self.ends.orders.pop() {
+                Ok(Order::Connect { connections }) => {
+                    self.ordered = connections;
+                    self.sessions.connect_up_to(Share { connections, ..self.share }.len());
+                }
+                Ok(Order::Lap(lap)) => self.book.begin_lap(lap),
+                Ok(Order::Segment(segment)) => self.ahead.push_back(segment),
+                Ok(Order::Close) => return false,
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    /// Sends what is due by the segment at hand, and goes on to the next one when its time has come.
+    fn follow(&mut self, now_ns: u64) {
+        loop {
+            let Some(load) = &self.load else {
+                let Some(segment) = self.ahead.pop_front() else { return };
+                self.begin(segment);
+                continue;
+            };
+            let segment = load.segment;
+            if segment.begin_ns > now_ns {
+                return;
+            }
+            let next_ns = self.ahead.front().map_or(u64::MAX, |next| next.begin_ns);
+            let end_ns = segment.end_ns.min(next_ns);
+            let behind = match segment.law {
+                Law::Closed { .. } => {
+                    self.shake_vacant(&segment, now_ns);
+                    false
+                }
+                Law::Open { .. } | Law::Pause => self.shake_due(now_ns, end_ns),
+            };
+            let given_up = now_ns >= end_ns + self.plan.timeout.as_nanos() as u64;
+            if now_ns < end_ns || (behind && !given_up) {
+                return;
+            }
+            self.count_overdue(now_ns, end_ns);
+            self.load = None;
+            // A segment of another lap, or none, ends this one.
+            if self.ahead.front().is_none_or(|next| next.lap != segment.lap) {
+                self.stop_lap(segment.lap);
+            }
+        }
+    }
+
+    fn begin(&mut self, segment: Segment) {
+        if self.begun.as_ref().is_none_or(|begun| begun.lap != segment.lap) {
+            self.begun = Some(Begun {
+                lap: segment.lap,
+                cpu: Cpu::of_this_thread(),
+                ring: self.sessions.counters(),
+                sent: self.book.recorder().sent(),
+            });
+            if let Law::Closed { depth } = segment.law {
+                let users = Share { connections: segment.connections, ..self.share }.len();
+                (0..users).for_each(|local| (0..depth).for_each(|_| self.book.vacate(local)));
+            }
+        }
+        let schedule = segment.schedule(self.share, self.plan.users.first, &self.clock);
+        self.load = Some(Load { segment, schedule });
+    }
+
+    /// Sends what is due, up to a bound a turn. Whether more is due.
+    fn shake_due(&mut self, now_ns: u64, end_ns: u64) -> bool {
+        for _ in 0..SHAKES_PER_TURN {
+            let Some(load) = &mut self.load else { return false };
+            let Some((connection, at_ns, tag)) = load.due(now_ns, end_ns) else { return false };
+            let shake = self.book.due(connection, at_ns, tag, now_ns);
+            match self.sessions.may_shake(connection, now_ns) {
+                Ok(()) => {
+                    let number = self.book.send(shake);
+                    self.sessions.shake(connection, number, now_ns);
+                }
+                Err(Unsent::Disconnected) => self.book.not_sent(&shake, |not_sent| &mut not_sent.disconnected),
+                Err(Unsent::HeldBack) => self.book.not_sent(&shake, |not_sent| &mut not_sent.held_back),
+            }
+        }
+        self.load.as_ref().is_some_and(|load| load.next_ns() <= now_ns && load.next_ns() < end_ns)
+    }
+
+    /// What should have been sent in this segment and was not, as its time is over.
+    fn count_overdue(&mut self, now_ns: u64, end_ns: u64) {
+        while let Some((connection, at_ns, tag)) = self.load.as_mut().and_then(|load| load.due(end_ns, end_ns)) {
+            let shake = self.book.due(connection, at_ns, tag, now_ns);
+            self.book.not_sent(&shake, |not_sent: &mut NotSent| &mut not_sent.overdue);
+        }
+    }
+
+    fn shake_vacant(&mut self, segment: &Segment, now_ns: u64) {
+        if now_ns >= segment.end_ns {
+            return;
+        }
+        let tag = segment.tag(now_ns);
+        for _ in 0..SHAKES_PER_TURN {
+            let Some(local) = self.book.take_vacant() else { return };
+            // Who broke, or is held back, leaves the loop.
+            if self.sessions.may_shake(local, now_ns).is_ok() {
+                let shake = self.book.due(local, now_ns, tag, now_ns);
+                let number = self.book.send(shake);
+                self.sessions.shake(local, number, now_ns);
+            }
+        }
+    }
+
+    /// The load of a lap is over; its last answers may still come.
+    fn stop_lap(&mut self, number: u32) {
+        let Some(begun) = self.begun.take_if(|begun| begun.lap == number) else { return };
+        let ring = since(&self.sessions.counters(), &begun.ring);
+        let recorder = self.book.recorder();
+        let sent_in_all = recorder.sent() - begun.sent;
+        if let Some(lap) = recorder.lap(number) {
+            lap.cpu = Cpu::of_this_thread().since(&begun.cpu);
+            lap.ring = ring;
+            lap.answered_at_end = lap.requests.answered;
+            lap.sent_in_all = sent_in_all;
+        }
+        self.book.forget_vacancies();
+        self.ended = number + 1;
+    }
+
+    /// Gives a lap's figures to the main thread when nothing of it is under way any more.
+    fn end_lap(&mut self) {
+        if let Some(lap) = self.book.recorder().end_lap(self.ended) {
+            self.ends.laps.push(lap).expect("the queue holds all laps that are open");
+        }
+    }
+
+    /// What every turn ends with: connects, pings, and the sends of all.
     fn finish_turn(&mut self, now_ns: u64) {
         self.sessions.connect(now_ns);
         if self.must_ping() {
@@ -169,155 +303,23 @@ impl<N: Dial> Driver<N> {
     /// A load under which each user shakes often enough keeps the connections alive by itself.
     fn must_ping(&self) -> bool {
         let idle_ms = u64::from(self.sessions.tally().idle_timeout_ms);
-        self.plan.obey_retry || self.book.under_way() == 0 || self.plan.period_ms().is_some_and(|ms| ms > idle_ms / 3)
+        let period_ms = self.load.as_ref().and_then(|load| load.segment.period_ms());
+        self.plan.obey_retry || self.book.under_way() == 0 || period_ms.is_some_and(|ms| ms > idle_ms / 3)
     }
 
     fn show(&self) {
         let tally = self.sessions.tally();
         self.cells.established.store(tally.established, Ordering::Relaxed);
         self.cells.given_up.store(tally.given_up, Ordering::Relaxed);
-    }
-
-    fn ramp(&mut self) -> Result<(), Failure> {
-        let mut now_ns = self.clock.now_ns();
-        self.pinged_ns = now_ns;
-        while !self.sessions.is_settled() && !self.signals.is_stopped() {
-            self.finish_turn(now_ns);
-            now_ns = self.turn(now_ns + 1_000_000, 256)?;
-        }
-        self.show();
-        self.cells.settled.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    /// Keeps the connections alive until the load begins on all threads: when. `None`: the run was stopped before.
-    fn await_begin(&mut self) -> Result<Option<u64>, Failure> {
-        loop {
-            if self.signals.is_stopped() {
-                return Ok(None);
-            }
-            let begin_ns = self.signals.begin_ns.load(Ordering::Acquire);
-            let now_ns = self.clock.now_ns();
-            if begin_ns != 0 && begin_ns <= now_ns + 2_000_000 {
-                return Ok(Some(begin_ns));
-            }
-            self.finish_turn(now_ns);
-            self.turn(now_ns + 2_000_000, WANT)?;
-        }
-    }
-
-    fn open_load(&mut self, begin_ns: u64) -> Result<(), Failure> {
-        let schedule = self.plan.schedule(self.share, self.clock.unix_ns(begin_ns));
-        let mut schedule = schedule.expect("an open loop has a schedule");
-        let end_ns = (self.plan.warm_up + self.plan.duration).as_nanos() as u64;
-        let given_up_ns = end_ns + self.plan.timeout.as_nanos() as u64;
-        self.book.begin(begin_ns, self.plan.warm_up.as_nanos() as u64);
-        let ticks = Ticks::new(begin_ns, self.plan.tick, self.share);
-        let mut next_ns = begin_ns;
-        loop {
-            let now_ns = self.turn(next_ns, WANT)?;
-            let load_ns = now_ns.saturating_sub(begin_ns);
-            self.expire(now_ns);
-            let behind = self.shake_due(&mut schedule, now_ns, load_ns, end_ns);
-            self.finish_turn(now_ns);
-            self.book.turn_to(now_ns);
-            if self.signals.is_stopped() || load_ns >= given_up_ns || (load_ns >= end_ns && !behind) {
-                self.count_overdue(&mut schedule, load_ns.min(end_ns), now_ns);
-                return Ok(());
-            }
-            next_ns = if behind { now_ns } else { ticks.after(now_ns) };
-        }
-    }
-
-    /// Sends what is due, up to a bound a turn. Whether more is due.
-    fn shake_due(&mut self, schedule: &mut Schedule, now_ns: u64, load_ns: u64, end_ns: u64) -> bool {
-        let at_us = self.book.load_us(now_ns);
-        for _ in 0..SHAKES_PER_TURN {
-            let Some(due) = schedule.due(load_ns, end_ns) else { return false };
-            let shake = self.book.due(due.connection, due.at_ns, at_us);
-            match self.sessions.may_shake(due.connection, now_ns) {
-                Ok(()) => {
-                    let number = self.book.send(shake);
-                    self.sessions.shake(due.connection, number, now_ns);
-                }
-                Err(Unsent::Disconnected) => self.book.not_sent(&shake, |not_sent| &mut not_sent.disconnected),
-                Err(Unsent::HeldBack) => self.book.not_sent(&shake, |not_sent| &mut not_sent.held_back),
-            }
-        }
-        schedule.next_ns() <= load_ns && schedule.next_ns() < end_ns
-    }
-
-    /// What should have been sent by `until_ns` and was not, as the run is over.
-    fn count_overdue(&mut self, schedule: &mut Schedule, until_ns: u64, now_ns: u64) {
-        let at_us = self.book.load_us(now_ns);
-        while let Some(due) = schedule.due(until_ns, until_ns) {
-            let shake = self.book.due(due.connection, due.at_ns, at_us);
-            self.book.not_sent(&shake, |not_sent| &mut not_sent.overdue);
-        }
-    }
-
-    fn closed_load(&mut self, begin_ns: u64, depth: u32) -> Result<(), Failure> {
-        let end_ns = (self.plan.warm_up + self.plan.duration).as_nanos() as u64;
-        self.book.begin(begin_ns, self.plan.warm_up.as_nanos() as u64);
-        for _ in 0..depth {
-            (0..self.sessions.count()).for_each(|local| self.book.vacate(local));
-        }
-        let mut next_ns = begin_ns;
-        loop {
-            let want = (self.book.under_way() / 4).clamp(1, WANT);
-            let now_ns = self.turn(next_ns, want)?;
-            let load_ns = now_ns.saturating_sub(begin_ns);
-            self.expire(now_ns);
-            if self.signals.is_stopped() || load_ns >= end_ns {
-                return Ok(());
-            }
-            if now_ns >= begin_ns {
-                self.shake_vacant(now_ns, load_ns);
-            }
-            self.finish_turn(now_ns);
-            self.book.turn_to(now_ns);
-            next_ns = (now_ns + self.plan.tick.as_nanos() as u64).max(begin_ns);
-        }
-    }
-
-    fn shake_vacant(&mut self, now_ns: u64, load_ns: u64) {
-        let at_us = self.book.load_us(now_ns);
-        for _ in 0..SHAKES_PER_TURN {
-            let Some(local) = self.book.take_vacant() else { return };
-            // Who broke, or is held back, leaves the loop.
-            if self.sessions.may_shake(local, now_ns).is_ok() {
-                let shake = self.book.due(local, load_ns, at_us);
-                let number = self.book.send(shake);
-                self.sessions.shake(local, number, now_ns);
-            }
-        }
-    }
-
-    fn expire(&mut self, now_ns: u64) {
-        let sessions = &self.sessions;
-        self.book.expire(now_ns, |local| sessions.is_gone(local));
-    }
-
-    /// Waits for the last answers, a timeout long at most.
-    fn drain(&mut self) -> Result<(), Failure> {
-        let mut now_ns = self.clock.now_ns();
-        let end_ns = now_ns + self.plan.timeout.as_nanos() as u64;
-        while self.book.under_way() > 0 && now_ns < end_ns && !self.signals.is_abandoned() {
-            now_ns = self.turn(now_ns + 1_000_000, WANT)?;
-            self.expire(now_ns);
-            self.book.turn_to(now_ns);
-            self.sessions.flush();
-        }
-        let sessions = &self.sessions;
-        self.book.give_up_all(now_ns, |local| sessions.is_gone(local));
-        Ok(())
+        let settled = if self.sessions.is_settled() { self.ordered } else { 0 };
+        self.cells.settled.store(settled, Ordering::Release);
     }
 
     fn close(&mut self) -> Result<(), Failure> {
         let mut now_ns = self.clock.now_ns();
         let end_ns = now_ns + Duration::from_millis(CLOSE_WAIT_MS).as_nanos() as u64;
         self.sessions.close(now_ns);
-        while !self.sessions.is_closed() && now_ns < end_ns && !self.signals.is_abandoned() {
+        while !self.sessions.is_closed() && now_ns < end_ns && !self.abandon.is_told() {
             now_ns = self.turn(now_ns + 1_000_000, WANT)?;
             self.sessions.flush();
         }
@@ -326,16 +328,34 @@ impl<N: Dial> Driver<N> {
     }
 }
 
-/// Wake-up times of one thread: every tick from the begin of the load, the threads spread over it.
+impl Load {
+    /// The next shake due at `now_ns` and intended before `end_ns`: connection, time, lap.
+    fn due(&mut self, now_ns: u64, end_ns: u64) -> Option<(u32, u64, LapTag)> {
+        let begin_ns = self.segment.begin_ns;
+        let due = self.schedule.as_mut()?.due(now_ns.saturating_sub(begin_ns), end_ns.saturating_sub(begin_ns))?;
+        let at_ns = begin_ns + due.at_ns;
+        Some((due.connection, at_ns, self.segment.tag(at_ns)))
+    }
+
+    fn next_ns(&self) -> u64 {
+        self.schedule.as_ref().map_or(u64::MAX, |schedule| self.segment.begin_ns.saturating_add(schedule.next_ns()))
+    }
+
+    fn is_behind(&self, now_ns: u64) -> bool {
+        self.next_ns() <= now_ns
+    }
+}
+
+/// Wake-up times of one thread: every tick, the threads spread over it.
 struct Ticks {
     first_ns: u64,
     tick_ns: u64,
 }
 
 impl Ticks {
-    fn new(begin_ns: u64, tick: Duration, share: Share) -> Self {
+    fn new(tick: Duration, share: Share) -> Self {
         let tick_ns = tick.as_nanos() as u64;
-        Self { first_ns: begin_ns + tick_ns * u64::from(share.thread) / u64::from(share.threads), tick_ns }
+        Self { first_ns: tick_ns * u64::from(share.thread) / u64::from(share.threads), tick_ns }
     }
 
     fn after(&self, now_ns: u64) -> u64 {
@@ -367,21 +387,94 @@ mod server;
 mod tests {
     use clap::Parser;
     use hongbao_uring::RingOptions;
-    use rtrb::RingBuffer;
+    use rtrb::{Consumer, Producer, RingBuffer};
 
     use super::server::{Reply, Server, envelope, none, win};
     use super::*;
     use crate::arguments::{Command, CommandLine};
+    use crate::audit::Claim;
     use crate::host::Host;
-    use crate::limits::SECONDS_PER_THREAD;
-    use crate::record::{Second, SecondsEnds};
+    use crate::limits::{LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD};
+    use crate::plan::Arrivals;
+    use crate::record::{Lap, Second, SecondsEnds};
+    use crate::scenario::Scenario;
     use crate::window::Window;
 
-    fn plan(server: &Server, line: &str) -> Plan {
-        let target = server.address.to_string();
-        let words = ["hongbao-loadgen", "run", "--target", &target].into_iter().chain(line.split_whitespace());
-        let Command::Run(arguments) = CommandLine::try_parse_from(words).expect("a good command line").command;
-        Plan::new(&arguments, &Host::prepare().expect("limits"), true).expect("a good plan")
+    /// A thread's driver, and what the main thread has of it.
+    struct Stand {
+        driver: Driver<hongbao_uring::Ring>,
+        orders: Producer<Order>,
+        laps: Consumer<Box<Lap>>,
+        _claims: Consumer<Claim>,
+        _seconds: (Consumer<Box<Second>>, Producer<Box<Second>>),
+    }
+
+    impl Stand {
+        fn new(server: &Server, line: &str) -> Self {
+            let target = server.address.to_string();
+            let words = ["hongbao-loadgen", "run", "--target", &target].into_iter().chain(line.split_whitespace());
+            let Command::Run(arguments) = CommandLine::try_parse_from(words).expect("a good command line").command
+            else {
+                panic!("it says run")
+            };
+            let scenario = Scenario::of_run(&arguments).expect("a good scenario");
+            let host = Host::prepare().expect("limits");
+            let plan = Plan::new(&scenario, server.address, &arguments.common, &host, true).expect("a good plan");
+            let (share, clock) = (plan.share(0), Clock::start());
+            let (claims_in, claims) = RingBuffer::new(4096);
+            let (full, full_end) = RingBuffer::new(SECONDS_PER_THREAD);
+            let (mut empty_end, empty) = RingBuffer::new(SECONDS_PER_THREAD);
+            while empty_end.push(Second::new()).is_ok() {}
+            let (orders, orders_out) = RingBuffer::new(ORDERS_QUEUED);
+            let (laps_in, laps) = RingBuffer::new(LAPS_OPEN_MAX);
+            let network = RingOptions::connecting(share.len()).open().expect("a ring");
+            let window = Window::new(plan.window(share));
+            let timeout_us = plan.timeout.as_micros() as u32;
+            let book = Book::new(clock, window, SecondsEnds { full, empty }, claims_in, timeout_us, None);
+            let ends = ThreadEnds { orders: orders_out, laps: laps_in };
+            let driver = Driver::new(network, plan, share, clock, Default::default(), ends, book);
+            Self { driver, orders, laps, _claims: claims, _seconds: (full_end, empty_end) }
+        }
+
+        fn order(&mut self, order: Order) {
+            self.orders.push(order).expect("room for an order");
+        }
+
+        /// Orders a lap of one segment with this rate, from now on.
+        fn load(&mut self, rate: u64, length: Duration) -> u64 {
+            let begin_ns = self.driver.clock.now_ns() + 1_000_000;
+            let end_ns = begin_ns + length.as_nanos() as u64;
+            self.order(Order::Lap(Lap::new(0)));
+            self.order(Order::Segment(Segment {
+                lap: 0,
+                number: 0,
+                connections: self.driver.share.connections,
+                law: Law::Open { from: rate, to: rate, arrivals: Arrivals::Uniform },
+                begin_ns,
+                end_ns,
+                measured_ns: begin_ns,
+                first_slot: 0,
+            }));
+            end_ns
+        }
+
+        fn connect(&mut self) {
+            let connections = self.driver.share.connections;
+            self.order(Order::Connect { connections });
+            while self.driver.cells.settled.load(Ordering::Relaxed) != connections {
+                assert!(self.driver.step().expect("a ring that works"));
+            }
+            assert_eq!(self.driver.sessions.tally().established, connections);
+        }
+
+        fn lap(&mut self) -> Box<Lap> {
+            loop {
+                assert!(self.driver.step().expect("a ring that works"));
+                if let Ok(lap) = self.laps.pop() {
+                    return lap;
+                }
+            }
+        }
     }
 
     #[test]
@@ -391,34 +484,51 @@ mod tests {
             1 => Reply::Silence,
             _ => none(asked),
         });
-        let plan = plan(&server, "--connections 16 --rate 2000 --duration 1s --timeout 100ms");
-        let (share, clock) = (plan.share(0), Clock::start());
-        let (claims_in, _claims) = RingBuffer::new(4096);
-        let (full, _full_end) = RingBuffer::new(SECONDS_PER_THREAD);
-        let (mut empty_end, empty) = RingBuffer::new(SECONDS_PER_THREAD);
-        while empty_end.push(Second::new()).is_ok() {}
-        let network = RingOptions::connecting(share.len()).open().expect("a ring");
-        let window = Window::new(plan.window(share));
-        let book = Book::new(clock, window, SecondsEnds { full, empty }, claims_in, 100_000, None);
-        let mut driver = Driver::new(network, plan, share, clock, Arc::default(), Arc::default(), book);
-        driver.ramp().expect("a ring that works");
-        assert_eq!(driver.sessions.tally().established, 16);
-        let begin_ns = clock.now_ns() + 1_000_000;
-        let counted = allocation_counter::measure(|| driver.open_load(begin_ns).expect("a ring that works"));
+        let mut stand = Stand::new(&server, "--connections 16 --rate 2000 --duration 1s --timeout 100ms");
+        stand.connect();
+        let end_ns = stand.load(2000, Duration::from_secs(1));
+        // Its begin reads the CPU time from a file.
+        while stand.driver.begun.is_none() {
+            stand.driver.step().expect("a ring that works");
+        }
+        let counted = allocation_counter::measure(|| {
+            while stand.driver.clock.now_ns() < end_ns - 5_000_000 {
+                stand.driver.step().expect("a ring that works");
+            }
+        });
         assert_eq!(counted.count_total, 0, "{counted:?}");
-        driver.drain().expect("a ring that works");
-        let (requests, ..) = driver.book.finish();
+        let requests = stand.lap().requests;
         assert_eq!(requests.sent, 2000);
         assert!(requests.by_outcome.envelope > 0 && requests.by_outcome.none > 0 && requests.timed_out > 0);
     }
 
     #[test]
+    fn a_segment_that_begins_cuts_the_one_before_and_leaves_no_shake_out() {
+        let server = Server::start(none);
+        let mut stand = Stand::new(&server, "--connections 7 --rate 1000 --duration 1s --timeout 5s");
+        stand.connect();
+        let end_ns = stand.load(1000, Duration::from_secs(1));
+        let begin_ns = end_ns - 500_000_000;
+        let law = Law::Open { from: 200, to: 200, arrivals: Arrivals::Uniform };
+        let next = Segment {
+            lap: 0,
+            number: 1,
+            connections: 7,
+            law,
+            begin_ns,
+            end_ns,
+            measured_ns: begin_ns - 500_000_000,
+            first_slot: 500,
+        };
+        stand.order(Order::Segment(next));
+        let requests = stand.lap().requests;
+        assert_eq!((requests.scheduled, requests.sent, requests.answered), (600, 600, 600));
+    }
+
+    #[test]
     fn ticks_keep_their_places_however_late_a_turn_is() {
         let share = Share { thread: 1, threads: 4, connections: 4 };
-        let ticks = Ticks::new(1_000, Duration::from_nanos(400), share);
-        assert_eq!(
-            [0, 1_099, 1_100, 1_499, 1_500, 9_999].map(|now| ticks.after(now)),
-            [1_100, 1_100, 1_500, 1_500, 1_900, 10_300]
-        );
+        let ticks = Ticks::new(Duration::from_nanos(400), share);
+        assert_eq!([0, 99, 100, 499, 500, 8_999].map(|now| ticks.after(now)), [100, 100, 500, 500, 900, 9_300]);
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::report::HostReport;
+
 /// The limits that decide how many connections can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -31,10 +33,31 @@ impl Host {
         Ok(Self { open_files: hard, port_low, port_high })
     }
 
+    /// The machine, for the report.
+    pub fn report(&self) -> HostReport {
+        let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+        let memory_kib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib(&text, "MemTotal:"));
+        HostReport {
+            kernel: kernel.unwrap_or_default(),
+            cores: std::thread::available_parallelism().map_or(0, |cores| cores.get() as u32),
+            memory_bytes: memory_kib.unwrap_or_default() * 1024,
+        }
+    }
+
+    /// Most memory that this process ever had resident, in bytes; 0 where the kernel does not tell.
+    pub fn resident_bytes_max() -> u64 {
+        fs::read_to_string("/proc/self/status").ok().and_then(|text| kib(&text, "VmHWM:")).unwrap_or_default() * 1024
+    }
+
     /// Local ports of one address.
     pub const fn ports(&self) -> u32 {
         self.port_high as u32 - self.port_low as u32 + 1
     }
+}
+
+/// The number behind a key of a file of /proc whose lines are `Key: number kB`.
+fn kib(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
 fn parse_range(text: &str) -> Option<(u16, u16)> {
@@ -48,6 +71,12 @@ fn parse_range(text: &str) -> Option<(u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_read_as_the_kernel_writes_it() {
+        assert_eq!(kib("VmPeak:\t 5 kB\nVmHWM:\t  123 kB\n", "VmHWM:"), Some(123));
+        assert_eq!(kib("VmHWM:", "VmHWM:"), None);
+    }
 
     #[test]
     fn the_port_range_is_read_as_the_kernel_writes_it() {

@@ -1,9 +1,10 @@
 //! hongbao's load generator: virtual users on persistent connections, latency from the intended send time, and an audit of
 //! the money. The binary is `hongbao-loadgen`.
 //!
-//! A run in the order of its modules: [`arguments`] and [`host`] make a [`plan`]; [`run`] starts a thread for each ring, whose
-//! [`driver`] follows a [`schedule`] over its [`sessions`] and keeps a [`book`]; what the threads wrote down becomes the
-//! [`series`], the [`audit`] and at the end, judged by [`health`], the [`report`].
+//! A run in the order of its modules: [`arguments`] make a [`scenario`], and with the [`host`] a [`plan`]; [`command`] starts a [`run`]: a
+//! thread for each ring, whose [`driver`] follows the [`orders`] of the [`conductor`], segment by [`segment`], over its [`sessions`], and
+//! keeps a [`book`]; what the threads wrote down becomes the [`series`], the [`audit`] and each stage's [`outcome`], and at the end, as a
+//! [`total`] judged by [`health`] and by what was [expected](expect), the [`report`].
 
 pub mod arguments;
 pub mod audit;
@@ -11,7 +12,10 @@ pub mod book;
 pub mod capacity;
 pub mod claims;
 pub mod clock;
+pub mod command;
+pub mod conductor;
 pub mod connector;
+pub mod control;
 pub mod cpu;
 pub mod dial;
 pub mod distribution;
@@ -21,8 +25,11 @@ pub mod expect;
 pub mod frames;
 pub mod health;
 pub mod host;
+pub mod lap;
 pub mod limits;
 pub mod network;
+pub mod orders;
+pub mod outcome;
 pub mod parse;
 pub mod parting;
 pub mod plan;
@@ -34,12 +41,15 @@ pub mod reports;
 pub mod run;
 #[cfg(test)]
 mod sample;
+pub mod scenario;
 pub mod schedule;
 pub mod search;
+pub mod segment;
 pub mod series;
 pub mod sessions;
 pub mod signals;
 pub mod sources;
+pub mod steadiness;
 pub mod total;
 pub mod user;
 pub mod window;

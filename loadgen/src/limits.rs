@@ -36,6 +36,9 @@ pub const CONNECTS_PER_TURN: u32 = 256;
 /// Attempts to connect and log in, a connection.
 pub const CONNECT_ATTEMPTS: u8 = 6;
 
+/// The same where the scenario restarts the server: as many as there are, the stage's time is the bound.
+pub const CONNECT_ATTEMPTS_RESTART: u8 = u8::MAX;
+
 /// Wait before the second attempt, in milliseconds; doubled for each one after it.
 pub const BACK_OFF_FIRST_MS: u64 = 100;
 
@@ -50,6 +53,40 @@ pub const HISTOGRAM_HIGHEST_US: u64 = 600_000_000;
 
 /// Records of one second that a thread owns; while the main thread holds all, a second's figures join the next one's.
 pub const SECONDS_PER_THREAD: usize = 4;
+
+/// Shortest time between two turns of a thread, in microseconds.
+pub const TICK_MIN_US: u64 = 10;
+
+/// Where no tick is asked for: this times the number of threads, and at least a millisecond. Bounds the turns of all threads together to
+/// 14,000 a second, which cost a quarter of a core.
+pub const TICK_US_PER_THREAD: u64 = 70;
+
+/// A rate that is asked for while it runs may be so many times the highest of the plan.
+pub const LIVE_RATE_HEADROOM: u64 = 4;
+
+/// Stages of one scenario.
+pub const STAGES_MAX: usize = 64;
+
+/// Who steers a run waits so long until it says again that the server is to be restarted, in seconds.
+pub const RESTART_NOTICE_S: u64 = 10;
+
+/// Who may be connected to the control socket at one time.
+pub const CONTROL_CLIENTS_MAX: usize = 16;
+
+/// Bytes of a command.
+pub const CONTROL_LINE_MAX: usize = 256;
+
+/// Laps with shakes under way on a thread: the last one and the one before.
+pub const LAPS_OPEN_MAX: usize = 2;
+
+/// Orders on their way to one thread.
+pub const ORDERS_QUEUED: usize = 16;
+
+/// Segments that a thread knows of beyond the one it follows: more wait in its queue of orders.
+pub const SEGMENTS_AHEAD_MAX: usize = 8;
+
+/// Turns of a thread that has nothing to do but keep its connections alive, in microseconds.
+pub const HOLD_TURN_US: u64 = 10_000;
 
 /// Received envelopes on their way to the audit, over all threads.
 pub const CLAIMS_QUEUED: usize = 131_072;

@@ -4,11 +4,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hongbao_loadgen::arguments::{Command, CommandLine};
-use hongbao_loadgen::run;
+use hongbao_loadgen::{command, control};
 
 fn main() -> ExitCode {
-    let Command::Run(arguments) = CommandLine::parse().command;
-    match run::run(&arguments) {
+    let done = match CommandLine::parse().command {
+        Command::Run(arguments) => command::run(&arguments),
+        Command::Scenario(arguments) => command::scenario(&arguments),
+        Command::Search(arguments) => command::search(&arguments),
+        Command::Control(arguments) => control::run(&arguments),
+    };
+    match done {
         Ok(exit) => exit.into(),
         Err(failure) => {
             eprintln!("hongbao-loadgen: {failure}");

@@ -4,35 +4,20 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::arguments::{CloseChoice, RunArguments, ScheduleChoice, Switch};
+use crate::arguments::{CloseChoice, Common, ScheduleChoice, Switch};
 use crate::audit::Caps;
 use crate::exit::Failure;
 use crate::health;
 use crate::host::Host;
 use crate::limits::{
-    CLOSED_WINDOW, CONNECTIONS_MAX, DEPTH_MAX, DESCRIPTORS_PER_RING_MAX, DESCRIPTORS_RESERVED, THREADS_MAX,
-    TIMEOUT_SECONDS_MAX, WINDOW_MAX,
+    CLOSED_WINDOW, CONNECT_ATTEMPTS, CONNECT_ATTEMPTS_RESTART, CONNECTIONS_MAX, DEPTH_MAX, DESCRIPTORS_PER_RING_MAX,
+    DESCRIPTORS_RESERVED, LIVE_RATE_HEADROOM, THREADS_MAX, TICK_MIN_US, TICK_US_PER_THREAD, TIMEOUT_SECONDS_MAX,
+    WINDOW_MAX,
 };
 use crate::parse::Users;
-use crate::schedule::{Poisson, Rotation, Schedule, Share};
+use crate::scenario::Scenario;
+use crate::schedule::Share;
 use crate::sources::Sources;
-
-/// The law of the load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Load {
-    /// Shakes leave at their intended times, whatever the server does.
-    Open {
-        /// Shakes a second over all threads.
-        rate: u64,
-        /// When.
-        arrivals: Arrivals,
-    },
-    /// A connection shakes again when it was answered.
-    Closed {
-        /// Shakes of a connection under way at once.
-        depth: u32,
-    },
-}
 
 /// Schedules of the open loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +33,17 @@ pub enum Arrivals {
     },
 }
 
+impl Arrivals {
+    /// As reports and flags name it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Wallclock => "wallclock",
+            Self::Uniform => "uniform",
+            Self::Poisson { .. } => "poisson",
+        }
+    }
+}
+
 /// How connections are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connecting {
@@ -57,16 +53,18 @@ pub struct Connecting {
     pub concurrency: u32,
     /// For one attempt.
     pub timeout: Duration,
+    /// Attempts in a row until a user is given up.
+    pub attempts_max: u8,
     /// Whether broken connections are made again.
     pub reconnect: bool,
 }
 
-/// Everything a run is.
+/// Everything a run is, but its stages.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The server.
     pub target: SocketAddr,
-    /// All connections.
+    /// Connections of the stage that has the most.
     pub connections: u32,
     /// Who they are.
     pub users: Users,
@@ -76,12 +74,12 @@ pub struct Plan {
     pub threads: u32,
     /// Whether connections are entries of the rings' own tables.
     pub direct: bool,
-    /// The load.
-    pub load: Load,
-    /// Load before the measurement.
-    pub warm_up: Duration,
-    /// The measurement.
-    pub duration: Duration,
+    /// Intended times.
+    pub arrivals: Arrivals,
+    /// The highest rate of any stage, in shakes a second; 0 in a closed loop.
+    pub rate_max: u64,
+    /// Shakes of a connection under way in a closed loop; 0 without one.
+    pub depth_max: u32,
     /// For an answer.
     pub timeout: Duration,
     /// Between two turns of a thread.
@@ -102,46 +100,60 @@ pub struct Plan {
 
 impl Plan {
     /// Checks what was typed against itself and against the machine.
-    pub fn new(arguments: &RunArguments, host: &Host, direct: bool) -> Result<Self, Failure> {
-        let connections = bounded("--connections", arguments.connections, u64::from(CONNECTIONS_MAX))?;
-        let tick = arguments.tick;
-        if tick < Duration::from_micros(10) || tick > Duration::from_secs(1) {
-            return Err(Failure::usage("--tick is 10us to 1s"));
-        }
+    pub fn new(
+        scenario: &Scenario,
+        target: SocketAddr,
+        arguments: &Common,
+        host: &Host,
+        direct: bool,
+    ) -> Result<Self, Failure> {
+        scenario.check().map_err(|problem| Failure::usage(format!("the scenario `{}`: {problem}", scenario.name)))?;
+        let connections = bounded("--connections", scenario.connections_max(), u64::from(CONNECTIONS_MAX))?;
         if arguments.timeout.is_zero() || arguments.timeout.as_secs() > TIMEOUT_SECONDS_MAX {
             return Err(Failure::usage(format!("--timeout is above 0 and at most {TIMEOUT_SECONDS_MAX}s")));
         }
-        if arguments.duration.is_zero() || arguments.connect_timeout.is_zero() {
-            return Err(Failure::usage("--duration and --connect-timeout are above 0"));
+        if arguments.connect_timeout.is_zero() {
+            return Err(Failure::usage("--connect-timeout is above 0"));
         }
         let ports_comfortable = (host.ports() * 2 / 5).max(1);
-        let sources = arguments.source_addresses.resolve(arguments.target.ip(), connections, ports_comfortable);
-        if sources.is_some() && arguments.target.is_ipv6() {
+        let sources = arguments.source_addresses.resolve(target.ip(), connections, ports_comfortable);
+        if sources.is_some() && target.is_ipv6() {
             return Err(Failure::usage("--source-addresses are IPv4, the target is not; leave them at auto"));
         }
         let threads = threads(arguments, connections, host, direct)?;
+        let tick = tick(arguments.tick.or(scenario.tick.map(|tick| tick.0)), threads)?;
         bounded("--connect-concurrency", u64::from(arguments.connect_concurrency), u64::from(CONNECTIONS_MAX))?;
+        let depth_max = scenario.depth_max();
+        if depth_max > DEPTH_MAX {
+            return Err(Failure::usage(format!("--depth is 1 to {DEPTH_MAX}")));
+        }
         let reachable = reachable(connections, sources, threads, host, direct)?;
-        let tick_us = tick.as_micros() as u64;
-        let lateness_p99_us_max =
-            arguments.lateness_max.map_or_else(|| health::lateness_bound_us(tick_us), |max| max.as_micros() as u64);
+        let lateness_p99_us_max = arguments
+            .lateness_max
+            .map_or_else(|| health::lateness_bound_us(tick.as_micros() as u64), |max| max.as_micros() as u64);
+        let restarts = scenario.restarts();
         Ok(Self {
-            target: arguments.target,
+            target,
             connections,
             users: arguments.users.unwrap_or(Users { first: 1, count: u64::from(connections) }),
             sources,
             threads,
             direct,
-            load: load(arguments)?,
-            warm_up: arguments.warm_up,
-            duration: arguments.duration,
+            arrivals: match scenario.schedule {
+                ScheduleChoice::Wallclock => Arrivals::Wallclock,
+                ScheduleChoice::Poisson => Arrivals::Poisson { seed: arguments.rng_seed },
+                ScheduleChoice::Uniform | ScheduleChoice::Closed => Arrivals::Uniform,
+            },
+            rate_max: scenario.rate_max(),
+            depth_max,
             timeout: arguments.timeout,
             tick,
             connecting: Connecting {
                 rate: arguments.connect_rate.div_ceil(u64::from(threads)),
                 concurrency: arguments.connect_concurrency.div_ceil(threads),
                 timeout: arguments.connect_timeout,
-                reconnect: arguments.reconnect == Switch::On,
+                attempts_max: if restarts { CONNECT_ATTEMPTS_RESTART } else { CONNECT_ATTEMPTS },
+                reconnect: arguments.reconnect == Switch::On || restarts,
             },
             obey_retry: arguments.obey_retry == Switch::On,
             close: arguments.close,
@@ -156,39 +168,24 @@ impl Plan {
         Share { thread, threads: self.threads, connections: self.connections }
     }
 
-    /// A thread's intended times for a load that begins at `begin_unix_ns`; `None` in the closed loop.
-    pub fn schedule(&self, share: Share, begin_unix_ns: u64) -> Option<Schedule> {
-        let Load::Open { rate, arrivals } = self.load else { return None };
-        Some(match arrivals {
-            Arrivals::Wallclock => {
-                Schedule::Rotation(Rotation::wallclock(share, rate, self.users.first, begin_unix_ns))
-            }
-            Arrivals::Uniform => Schedule::Rotation(Rotation::uniform(share, rate)),
-            Arrivals::Poisson { seed } => Schedule::Poisson(Poisson::new(share, rate, seed)),
-        })
+    /// The highest rate that can be asked for while it runs: the windows are made for it.
+    pub const fn live_rate_max(&self) -> u64 {
+        self.rate_max * LIVE_RATE_HEADROOM
     }
 
-    /// Shakes that a thread may have under way: all that can be sent within a timeout, and a quarter more for bursts.
+    /// Shakes that a thread may have under way: all that can be sent within a timeout at the highest rate of the plan, or within a shorter
+    /// time at a higher one; and a quarter more for bursts.
     pub fn window(&self, share: Share) -> u32 {
-        let places = match self.load {
-            Load::Open { rate, .. } => {
-                let of_thread = (rate * u64::from(share.len())).div_ceil(u64::from(self.connections));
-                let in_timeout = (u128::from(of_thread) * self.timeout.as_micros()).div_ceil(1_000_000) as u64;
-                in_timeout + in_timeout / 4 + u64::from(share.len())
-            }
-            Load::Closed { depth } => {
-                (CLOSED_WINDOW / u64::from(self.threads)).max(4 * u64::from(share.len()) * u64::from(depth))
-            }
+        let depth = u64::from(self.depth_max);
+        let closed = if depth == 0 {
+            0
+        } else {
+            (CLOSED_WINDOW / u64::from(self.threads)).max(4 * u64::from(share.len()) * depth)
         };
-        places.clamp(1024, WINDOW_MAX) as u32
-    }
-
-    /// Milliseconds between two shakes of one connection; `None` in the closed loop.
-    pub fn period_ms(&self) -> Option<u64> {
-        match self.load {
-            Load::Open { rate, .. } => Some(u64::from(self.connections) * 1_000 / rate),
-            Load::Closed { .. } => None,
-        }
+        let of_thread = (self.rate_max * u64::from(share.len())).div_ceil(u64::from(self.connections));
+        let in_timeout = (u128::from(of_thread) * self.timeout.as_micros()).div_ceil(1_000_000) as u64;
+        let open = in_timeout + in_timeout / 4 + u64::from(share.len()).min(of_thread);
+        open.max(closed).clamp(1024, WINDOW_MAX) as u32
     }
 
     /// Bytes that the run's tables take; the kernel's part is about 4 kB a connection besides.
@@ -202,29 +199,19 @@ impl Plan {
 /// The preflight, for the person at the terminal.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, threads, target, users, .. } = self;
-        write!(f, "{connections} connections to {target} on {threads} thread(s), users {users}, from ")?;
+        let Self { connections, threads, target, users, tick, .. } = self;
+        write!(
+            f,
+            "{connections} connections to {target} on {threads} thread(s), a turn every {tick:?}, users {users}, from "
+        )?;
         match &self.sources {
             Some(sources) => write!(f, "{sources}")?,
             None => write!(f, "the system's choice of address")?,
         }
-        write!(f, "; up to {} reachable by ports and descriptors. Load: ", self.reachable)?;
-        match self.load {
-            Load::Open { rate, arrivals } => {
-                let law = match arrivals {
-                    Arrivals::Wallclock => "by the wall clock",
-                    Arrivals::Uniform => "uniform",
-                    Arrivals::Poisson { .. } => "poisson",
-                };
-                write!(f, "{rate}/s {law}, open loop")?;
-            }
-            Load::Closed { depth } => write!(f, "closed loop, depth {depth}")?,
-        }
         write!(
             f,
-            ", {:?} after {:?} of warm-up. Tables: {} MiB",
-            self.duration,
-            self.warm_up,
+            "; up to {} reachable by ports and descriptors. Tables: {} MiB",
+            self.reachable,
             self.memory_bytes() >> 20
         )
     }
@@ -234,25 +221,19 @@ fn bounded(name: &str, value: u64, max: u64) -> Result<u32, Failure> {
     if (1..=max).contains(&value) { Ok(value as u32) } else { Err(Failure::usage(format!("{name} is 1 to {max}"))) }
 }
 
-fn load(arguments: &RunArguments) -> Result<Load, Failure> {
-    let open = |arrivals| match arguments.rate {
-        Some(rate) => Ok(Load::Open { rate, arrivals }),
-        None => Err(Failure::usage("--rate is needed: an open loop has one. For saturation use --schedule closed")),
-    };
-    match arguments.schedule {
-        ScheduleChoice::Wallclock => open(Arrivals::Wallclock),
-        ScheduleChoice::Uniform => open(Arrivals::Uniform),
-        ScheduleChoice::Poisson => open(Arrivals::Poisson { seed: arguments.rng_seed }),
-        ScheduleChoice::Closed if arguments.rate.is_some() => {
-            Err(Failure::usage("--schedule closed has no --rate: it goes as fast as it is answered"))
-        }
-        ScheduleChoice::Closed => {
-            Ok(Load::Closed { depth: bounded("--depth", u64::from(arguments.depth), u64::from(DEPTH_MAX))? })
-        }
+/// As typed; otherwise by the number of threads, as very many that all wake every millisecond do little else.
+fn tick(typed: Option<Duration>, threads: u32) -> Result<Duration, Failure> {
+    let tick = typed.unwrap_or_else(|| {
+        Duration::from_micros((u64::from(threads) * TICK_US_PER_THREAD).next_multiple_of(1000))
+            .max(Duration::from_millis(1))
+    });
+    if tick < Duration::from_micros(TICK_MIN_US) || tick > Duration::from_secs(1) {
+        return Err(Failure::usage("--tick is 10us to 1s"));
     }
+    Ok(tick)
 }
 
-fn threads(arguments: &RunArguments, connections: u32, host: &Host, direct: bool) -> Result<u32, Failure> {
+fn threads(arguments: &Common, connections: u32, host: &Host, direct: bool) -> Result<u32, Failure> {
     let per_ring = if direct { host.open_files.min(DESCRIPTORS_PER_RING_MAX) } else { u64::from(CONNECTIONS_MAX) };
     let needed = u64::from(connections).div_ceil(per_ring.max(1));
     let threads = arguments.threads.map_or(needed, u64::from);
@@ -308,8 +289,10 @@ mod tests {
 
     fn plan(line: &str, direct: bool) -> Result<Plan, Failure> {
         let words = "hongbao-loadgen run --target 127.0.0.1:1".split(' ').chain(line.split_whitespace());
-        let Command::Run(arguments) = CommandLine::try_parse_from(words).unwrap().command;
-        Plan::new(&arguments, &HOST, direct)
+        let Command::Run(arguments) = CommandLine::try_parse_from(words).unwrap().command else {
+            panic!("it says run")
+        };
+        Plan::new(&Scenario::of_run(&arguments)?, arguments.target, &arguments.common, &HOST, direct)
     }
 
     #[test]
@@ -319,6 +302,7 @@ mod tests {
         assert_eq!(million.threads, 50);
         assert_eq!((0..50).map(|thread| u64::from(million.share(thread).len())).sum::<u64>(), 1_000_000);
         assert!(million.sources.unwrap().count() >= 36);
+        assert_eq!(million.tick, Duration::from_millis(4), "fifty threads that wake every millisecond do little else");
     }
 
     #[test]

@@ -64,11 +64,11 @@ impl Progress {
     }
 
     /// The load begins.
-    pub fn begin_load(&self, seconds: u64) {
+    pub fn begin_load(&self, stage: &str, seconds: u64) {
         if let Self::Live(bar) = self {
             bar.reset();
             bar.set_length(seconds);
-            bar.set_style(style("{bar:30} {pos}/{len}s  {msg}"));
+            bar.set_style(style(&format!("{stage} {{bar:30}} {{pos}}/{{len}}s  {{msg}}")));
         }
     }
 

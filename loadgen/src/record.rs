@@ -1,13 +1,18 @@
-//! What one thread writes down: counts, three histograms, and a small record a second for the live line and the series.
+//! What one thread writes down: counts and three histograms a lap, and a small record a second for the live line and the series.
+//!
+//! A lap is a stretch of load whose figures are kept apart: a stage has one, a capacity search many.
 
+use std::collections::VecDeque;
 use std::ops::AddAssign;
 
 use hdrhistogram::Histogram;
+use hongbao_uring::NetworkCounters;
 use rtrb::{Consumer, Producer};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::HISTOGRAM_HIGHEST_US;
-use crate::window::Shake;
+use crate::cpu::Cpu;
+use crate::limits::{HISTOGRAM_HIGHEST_US, LAPS_OPEN_MAX};
+use crate::window::{LapTag, Shake};
 
 /// How a shake was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +96,7 @@ impl AddAssign for NotSent {
     }
 }
 
-/// Shakes of the figures; those of the warm-up are left out. When a run has ended, `scheduled = sent + not_sent` and
+/// Shakes of the figures; those of a warm-up are left out. When a lap has ended, `scheduled = sent + not_sent` and
 /// `sent = answered + timed_out + lost`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
@@ -127,6 +132,11 @@ impl AddAssign for Requests {
 }
 
 impl Requests {
+    /// Sent, and neither answered nor given up yet.
+    pub fn under_way(&self) -> u64 {
+        self.sent - self.answered - self.timed_out - self.lost
+    }
+
     /// Whether every shake is accounted for; holds when nothing is under way.
     pub fn balance(&self) -> bool {
         self.scheduled == self.sent + self.not_sent.total()
@@ -158,10 +168,44 @@ impl Latencies {
     }
 }
 
-/// What happened in one second of the load, warm-up included.
+/// The figures of one lap on one thread: made by the main thread, filled by the other, and given back.
+#[derive(Debug)]
+pub struct Lap {
+    /// Which.
+    pub number: u32,
+    /// Shakes.
+    pub requests: Requests,
+    /// Answered when the lap ended; what was under way then came later.
+    pub answered_at_end: u64,
+    /// Their times.
+    pub latencies: Latencies,
+    /// CPU from the lap's begin to its end, warm-up included.
+    pub cpu: Cpu,
+    /// What the ring did meanwhile.
+    pub ring: NetworkCounters,
+    /// Shakes sent meanwhile, those of the warm-up included.
+    pub sent_in_all: u64,
+}
+
+impl Lap {
+    /// Nothing recorded yet.
+    pub fn new(number: u32) -> Box<Self> {
+        Box::new(Self {
+            number,
+            requests: Requests::default(),
+            answered_at_end: 0,
+            latencies: Latencies::new(),
+            cpu: Cpu::default(),
+            ring: NetworkCounters::default(),
+            sent_in_all: 0,
+        })
+    }
+}
+
+/// What happened in one second of the run.
 #[derive(Debug)]
 pub struct Second {
-    /// Seconds since the load began.
+    /// Seconds since the run began, counted by the wall clock.
     pub second: u32,
     /// Shakes due.
     pub scheduled: u32,
@@ -201,24 +245,52 @@ pub struct SecondsEnds {
 
 /// See the module's text. Allocates nothing after `new`.
 pub struct Recorder {
-    requests: Requests,
-    latencies: Latencies,
+    /// The laps that are under way: the last one, and the one before until its last shake has ended.
+    laps: VecDeque<Box<Lap>>,
     second: Box<Second>,
     seconds: SecondsEnds,
+    answered: u64,
+    sent: u64,
 }
 
 impl Recorder {
     /// Nothing recorded yet.
     pub fn new(seconds: SecondsEnds) -> Self {
-        Self { requests: Requests::default(), latencies: Latencies::new(), second: Second::new(), seconds }
+        let laps = VecDeque::with_capacity(LAPS_OPEN_MAX);
+        Self { laps, second: Second::new(), seconds, answered: 0, sent: 0 }
     }
 
-    /// Shakes so far.
-    pub fn requests(&self) -> &Requests {
-        &self.requests
+    /// Shakes answered in time since the run began, those of warm-ups included.
+    pub fn answered(&self) -> u64 {
+        self.answered
     }
 
-    /// Tells the time, in whole seconds since the load began: a second that has passed is handed on. Where the main thread
+    /// Shakes sent since the run began, those of warm-ups included.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// A lap begins. The one before the last has ended by then: the main thread begins none before it has that one's figures.
+    pub fn begin_lap(&mut self, lap: Box<Lap>) {
+        assert!(self.laps.len() < LAPS_OPEN_MAX, "the main thread waits for the lap before the last");
+        self.laps.push_back(lap);
+    }
+
+    /// The lap with this number.
+    pub fn lap(&mut self, number: u32) -> Option<&mut Lap> {
+        self.laps.iter_mut().find(|lap| lap.number == number).map(Box::as_mut)
+    }
+
+    /// Gives the oldest lap out, if its number is below this one and nothing of it is under way.
+    pub fn end_lap(&mut self, below: u32) -> Option<Box<Lap>> {
+        let first = self.laps.front()?;
+        if first.number >= below || first.requests.under_way() > 0 {
+            return None;
+        }
+        self.laps.pop_front()
+    }
+
+    /// Tells the time, in whole seconds since the run began: a second that has passed is handed on. Where the main thread
     /// has all records, the figures stay and join the next second's.
     pub fn turn_to(&mut self, second: u32) {
         if second <= self.second.second || self.seconds.full.is_full() {
@@ -231,48 +303,54 @@ impl Recorder {
     }
 
     /// A shake became due.
-    pub fn scheduled(&mut self, warm_up: bool) {
+    pub fn scheduled(&mut self, lap: LapTag) {
         self.second.scheduled += 1;
-        self.requests.scheduled += u64::from(!warm_up);
+        if let Some(lap) = self.tagged(lap) {
+            lap.requests.scheduled += 1;
+        }
     }
 
     /// A shake that was due was not sent.
-    pub fn not_sent(&mut self, warm_up: bool, reason: impl FnOnce(&mut NotSent) -> &mut u64) {
-        if !warm_up {
-            *reason(&mut self.requests.not_sent) += 1;
+    pub fn not_sent(&mut self, lap: LapTag, reason: impl FnOnce(&mut NotSent) -> &mut u64) {
+        if let Some(lap) = self.tagged(lap) {
+            *reason(&mut lap.requests.not_sent) += 1;
         }
     }
 
     /// A shake was handed to the kernel.
-    pub fn sent(&mut self, shake: &Shake) {
+    pub fn sent_one(&mut self, shake: &Shake) {
         self.second.sent += 1;
-        if !shake.warm_up {
-            self.requests.sent += 1;
-            self.latencies.lateness.saturating_record(u64::from(shake.sent_us.wrapping_sub(shake.intended_us)));
+        self.sent += 1;
+        if let Some(lap) = self.tagged(shake.lap) {
+            lap.requests.sent += 1;
+            lap.latencies.lateness.saturating_record(u64::from(shake.sent_us.wrapping_sub(shake.intended_us)));
         }
     }
 
     /// A shake was answered in time.
-    pub fn answered(&mut self, shake: &Shake, now_us: u32, outcome: Outcome) {
+    pub fn answered_one(&mut self, shake: &Shake, now_us: u32, outcome: Outcome) {
         self.second.answered += 1;
         self.second.envelopes += u32::from(outcome == Outcome::Envelope);
-        if !shake.warm_up {
-            self.requests.answered += 1;
-            self.requests.by_outcome.count(outcome);
+        self.answered += 1;
+        if let Some(lap) = self.tagged(shake.lap) {
+            lap.requests.answered += 1;
+            lap.requests.by_outcome.count(outcome);
         }
         self.ended(shake, now_us);
     }
 
     /// A shake was answered after it had been given up.
     pub fn answered_late(&mut self, shake: &Shake) {
-        self.requests.answered_late += u64::from(!shake.warm_up);
+        if let Some(lap) = self.tagged(shake.lap) {
+            lap.requests.answered_late += 1;
+        }
     }
 
     /// A shake was given up: timed out, or its connection broke.
     pub fn given_up(&mut self, shake: &Shake, now_us: u32, connection_broke: bool) {
         self.second.failed += 1;
-        if !shake.warm_up {
-            if connection_broke { self.requests.lost += 1 } else { self.requests.timed_out += 1 }
+        if let Some(lap) = self.tagged(shake.lap) {
+            if connection_broke { lap.requests.lost += 1 } else { lap.requests.timed_out += 1 }
         }
         self.ended(shake, now_us);
     }
@@ -280,17 +358,19 @@ impl Recorder {
     fn ended(&mut self, shake: &Shake, now_us: u32) {
         let latency_us = u64::from(now_us.wrapping_sub(shake.intended_us));
         self.second.latency.saturating_record(latency_us);
-        if !shake.warm_up {
-            self.latencies.latency.saturating_record(latency_us);
-            self.latencies.service.saturating_record(u64::from(now_us.wrapping_sub(shake.sent_us)));
+        if let Some(lap) = self.tagged(shake.lap) {
+            lap.latencies.latency.saturating_record(latency_us);
+            lap.latencies.service.saturating_record(u64::from(now_us.wrapping_sub(shake.sent_us)));
         }
     }
 
-    /// The end: hands the last second on if there is room, and gives the rest out.
-    pub fn finish(mut self) -> (Requests, Latencies) {
-        // Where there is no room for the last second the series lacks it; the figures do not depend on it.
+    fn tagged(&mut self, tag: LapTag) -> Option<&mut Lap> {
+        self.laps.iter_mut().rev().find(|lap| LapTag::of(lap.number) == tag).map(Box::as_mut)
+    }
+
+    /// The end: hands the last second on if there is room. Where there is none the series lacks it; the figures do not depend on it.
+    pub fn finish(mut self) {
         drop(self.seconds.full.push(self.second));
-        (self.requests, self.latencies)
     }
 }
 
@@ -305,44 +385,60 @@ mod tests {
         (Recorder::new(SecondsEnds { full, empty }), full_end, empty_end)
     }
 
-    fn shake(intended_us: u32, sent_us: u32, warm_up: bool) -> Shake {
-        Shake { intended_us, sent_us, connection: 0, warm_up }
+    fn shake(intended_us: u32, sent_us: u32, lap: LapTag) -> Shake {
+        Shake { intended_us, sent_us, connection: 0, lap }
     }
 
     #[test]
     fn the_warm_up_is_left_out_of_every_figure() {
         let (mut recorder, _full, _empty) = recorder();
-        for warm_up in [true, false] {
-            let shake = shake(1_000, 1_500, warm_up);
-            recorder.scheduled(warm_up);
-            recorder.sent(&shake);
-            recorder.answered(&shake, 3_000, Outcome::None);
+        recorder.begin_lap(Lap::new(0));
+        for lap in [LapTag::NONE, LapTag::of(0)] {
+            let shake = shake(1_000, 1_500, lap);
+            recorder.scheduled(lap);
+            recorder.sent_one(&shake);
+            recorder.answered_one(&shake, 3_000, Outcome::None);
         }
-        let (requests, latencies) = recorder.finish();
+        let Lap { requests, latencies, .. } = *recorder.end_lap(1).unwrap();
         assert_eq!((requests.scheduled, requests.sent, requests.answered, requests.by_outcome.none), (1, 1, 1, 1));
         assert_eq!(latencies.latency.len() + latencies.service.len() + latencies.lateness.len(), 3);
         assert!(requests.balance());
     }
 
     #[test]
+    fn an_answer_counts_in_the_lap_that_its_shake_was_intended_in() {
+        let (mut recorder, _full, _empty) = recorder();
+        recorder.begin_lap(Lap::new(255));
+        let early = shake(10, 20, LapTag::of(255));
+        recorder.scheduled(early.lap);
+        recorder.sent_one(&early);
+        recorder.begin_lap(Lap::new(256));
+        assert!(recorder.end_lap(256).is_none(), "a shake of it is under way");
+        recorder.answered_one(&early, 30, Outcome::None);
+        assert_eq!(recorder.end_lap(256).unwrap().requests.answered, 1);
+        assert_eq!(recorder.end_lap(257).unwrap().requests, Requests::default());
+    }
+
+    #[test]
     fn latency_counts_from_the_intended_time_and_service_from_the_real_one() {
         let (mut recorder, _full, _empty) = recorder();
-        recorder.scheduled(false);
-        let shake = shake(u32::MAX - 9, 990, false);
-        recorder.sent(&shake);
-        recorder.answered(&shake, 1_490, Outcome::Envelope);
-        let (_, latencies) = recorder.finish();
+        recorder.begin_lap(Lap::new(0));
+        let shake = shake(u32::MAX - 9, 990, LapTag::of(0));
+        recorder.sent_one(&shake);
+        recorder.answered_one(&shake, 1_490, Outcome::Envelope);
+        let latencies = recorder.end_lap(1).unwrap().latencies;
         assert_eq!((latencies.lateness.max(), latencies.latency.max(), latencies.service.max()), (1_000, 1_500, 500));
     }
 
     #[test]
     fn what_timed_out_raises_the_percentiles() {
         let (mut recorder, _full, _empty) = recorder();
-        let shake = shake(0, 0, false);
-        recorder.scheduled(false);
-        recorder.sent(&shake);
+        recorder.begin_lap(Lap::new(0));
+        let shake = shake(0, 0, LapTag::of(0));
+        recorder.scheduled(shake.lap);
+        recorder.sent_one(&shake);
         recorder.given_up(&shake, 5_000_000, false);
-        let (requests, latencies) = recorder.finish();
+        let Lap { requests, latencies, .. } = *recorder.end_lap(1).unwrap();
         assert_eq!((requests.timed_out, requests.lost, latencies.latency.len()), (1, 0, 1));
         assert!(latencies.latency.max() >= 5_000_000);
         assert!(requests.balance());
@@ -354,7 +450,7 @@ mod tests {
         empty.push(Second::new()).unwrap();
         for second in 0..5 {
             recorder.turn_to(second);
-            recorder.scheduled(false);
+            recorder.scheduled(LapTag::NONE);
         }
         let first = full.pop().unwrap();
         assert_eq!((first.second, first.scheduled), (0, 1));

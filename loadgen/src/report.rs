@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Findings;
 use crate::distribution::Distribution;
 use crate::record::Requests;
+use crate::search;
 use crate::series::Point;
 
 /// Bumped when a field changes its meaning or goes.
@@ -84,7 +85,9 @@ pub struct Report {
     pub resident_bytes_max: u64,
     /// What its rings did.
     pub ring: RingReport,
-    /// One after the other.
+    /// What a search found.
+    pub search: Option<search::Answer>,
+    /// One after the other; each rate that a search tried is one.
     pub stages: Vec<StageReport>,
     /// Second by second, ramps and warm-ups included.
     pub seconds: Vec<Point>,
@@ -254,5 +257,15 @@ impl RingReport {
         self.sends_deferred += ring.sends_deferred;
         self.buffers_exhausted += ring.buffers_exhausted;
         self.completion_overflows += ring.completion_overflows;
+    }
+
+    /// Adds another report's.
+    pub fn join(&mut self, other: &Self) {
+        self.enters += other.enters;
+        self.completions += other.completions;
+        self.sends += other.sends;
+        self.sends_deferred += other.sends_deferred;
+        self.buffers_exhausted += other.buffers_exhausted;
+        self.completion_overflows += other.completion_overflows;
     }
 }

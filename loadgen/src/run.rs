@@ -1,85 +1,38 @@
-//! `hongbao-loadgen run`: starts the threads, takes in what they hand over, and reports.
+//! The threads of a run, and what they hand over while it lasts. What they are told to do is the [`conductor`](crate::conductor)'s business.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hongbao_uring::{Descriptors, RingOptions, Support};
-use rtrb::{Consumer, Producer, RingBuffer};
+use hongbao_uring::{Descriptors, RingOptions};
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-use crate::arguments::{DescriptorChoice, RunArguments};
 use crate::audit::{Audit, Claim};
 use crate::book::Book;
 use crate::claims::ClaimsFile;
 use crate::clock::Clock;
-use crate::driver::{Cells, Driver, Signals, ThreadReport};
-use crate::exit::{Exit, Failure};
-use crate::host::Host;
-use crate::limits::{CLAIMS_QUEUED, CLAIMS_QUEUED_PER_THREAD_MIN, SECONDS_PER_THREAD};
-use crate::plan::{Load, Plan};
-use crate::progress::Progress;
-use crate::record::{Second, SecondsEnds};
-use crate::report::Report;
+use crate::driver::Driver;
+use crate::exit::Failure;
+use crate::lap::JoinedLap;
+use crate::limits::{CLAIMS_QUEUED, CLAIMS_QUEUED_PER_THREAD_MIN, LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD};
+use crate::orders::{Abandon, Cells, Order, ThreadEnds, ThreadReport};
+use crate::plan::Plan;
+use crate::record::{Lap, Second, SecondsEnds};
 use crate::series::Series;
-use crate::signals::Interrupts;
-use crate::total::{Timing, Total};
 use crate::window::Window;
 
-/// How often the main thread looks at what the threads handed over.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// From the decision to the begin of the load: every thread sees it in time.
-const LEAD_NS: u64 = 20_000_000;
-
-/// Runs, reports, and says how it ended.
-pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
-    let host =
-        Host::prepare().map_err(|error| Failure::error(format!("reading the limits of this machine: {error}")))?;
-    let support = hongbao_uring::probe().map_err(|unavailable| Failure::error(unavailable.to_string()))?;
-    let plan = Plan::new(arguments, &host, is_direct(arguments.descriptors, &support))?;
-    let mut progress = Progress::new(arguments.quiet);
-    progress.say(&format!("hongbao-loadgen: {plan}\nhongbao-loadgen: {support}"));
-    // Made before the load, so that a path that cannot be written costs no run.
-    let json = arguments.json.as_deref().map(Output::create).transpose()?;
-    let claims = ClaimsFile::create(arguments.claims.as_deref())?;
-    let interrupts = Interrupts::take_over()?;
-    let mut run = Run::start(plan, claims)?;
-    let outcome = run.supervise(&interrupts, &mut progress);
-    progress.finish();
-    let threads = run.join();
-    outcome?;
-    let report = run.report(&threads?)?;
-    if !arguments.quiet {
-        eprint!("{}", report.table());
-    }
-    if let Some(json) = json {
-        json.write(&report)?;
-    }
-    Ok(if !report.valid {
-        Exit::Invalid
-    } else if report.audit.is_clean() {
-        Exit::Good
-    } else {
-        Exit::Threshold
-    })
-}
-
-const fn is_direct(choice: DescriptorChoice, support: &Support) -> bool {
-    match choice {
-        DescriptorChoice::Auto => support.direct_descriptors,
-        DescriptorChoice::Direct => true,
-        DescriptorChoice::Plain => false,
-    }
-}
+/// Longest wait for a thread to take its orders: it does so in each turn.
+const ORDER_WAIT: Duration = Duration::from_millis(1);
+const ORDER_TRIES: u32 = 10_000;
 
 /// The main thread's ends to one thread.
 struct Thread {
     handle: Option<JoinHandle<Result<ThreadReport, Failure>>>,
     cells: Arc<Cells>,
+    orders: Producer<Order>,
+    laps: Consumer<Box<Lap>>,
     claims: Consumer<Claim>,
     full: Consumer<Box<Second>>,
     empty: Producer<Box<Second>>,
@@ -91,41 +44,40 @@ impl Thread {
     }
 }
 
-/// A run under way.
-struct Run {
+/// See the module's text.
+pub struct Run {
     plan: Plan,
     clock: Clock,
-    signals: Arc<Signals>,
+    abandon: Arc<Abandon>,
     threads: Vec<Thread>,
-    audit: Audit,
+    /// Laps that some threads have given back, and others not yet.
+    laps: Vec<JoinedLap>,
+    /// Every envelope received.
+    pub audit: Audit,
     claims: ClaimsFile,
-    series: Series,
-    establish_ns: u64,
-    begin_ns: u64,
-    end_ns: u64,
-    interrupts: u32,
+    /// Every second.
+    pub series: Series,
 }
 
 impl Run {
-    fn start(plan: Plan, claims: ClaimsFile) -> Result<Self, Failure> {
+    /// Starts the threads; they wait for orders.
+    pub fn start(plan: Plan, claims: ClaimsFile) -> Result<Self, Failure> {
+        let clock = Clock::start();
         let mut run = Self {
-            clock: Clock::start(),
-            signals: Arc::default(),
+            clock,
+            abandon: Arc::default(),
             threads: Vec::with_capacity(plan.threads as usize),
+            laps: Vec::with_capacity(LAPS_OPEN_MAX),
             audit: Audit::new(plan.caps),
             claims,
-            series: Series::new(plan.threads, plan.warm_up.as_secs_f64()),
-            establish_ns: 0,
-            begin_ns: 0,
-            end_ns: 0,
-            interrupts: 0,
+            series: Series::new(plan.threads),
             plan,
         };
         for number in 0..run.plan.threads {
             match run.start_thread(number) {
                 Ok(thread) => run.threads.push(thread),
                 Err(error) => {
-                    run.signals.abandon();
+                    run.abandon();
                     drop(run.join());
                     return Err(Failure::error(format!("starting thread {number}: {error}")));
                 }
@@ -135,7 +87,7 @@ impl Run {
     }
 
     fn start_thread(&self, number: u32) -> io::Result<Thread> {
-        let (plan, clock, signals) = (self.plan.clone(), self.clock, Arc::clone(&self.signals));
+        let (plan, clock, abandon) = (self.plan.clone(), self.clock, Arc::clone(&self.abandon));
         let share = plan.share(number);
         let cells = Arc::<Cells>::default();
         let claims_queued = (CLAIMS_QUEUED / plan.threads as usize).max(CLAIMS_QUEUED_PER_THREAD_MIN);
@@ -143,7 +95,9 @@ impl Run {
         let (full_in, full) = RingBuffer::new(SECONDS_PER_THREAD);
         let (mut empty, empty_out) = RingBuffer::new(SECONDS_PER_THREAD);
         while empty.push(Second::new()).is_ok() {}
-        let thread_cells = Arc::clone(&cells);
+        let (orders, orders_out) = RingBuffer::new(ORDERS_QUEUED);
+        let (laps_in, laps) = RingBuffer::new(LAPS_OPEN_MAX);
+        let shared = (abandon, Arc::clone(&cells));
         let handle = std::thread::Builder::new().name(format!("load-{number:02}")).spawn(move || {
             let options = RingOptions {
                 descriptors: if plan.direct { Descriptors::Direct } else { Descriptors::Plain },
@@ -151,84 +105,80 @@ impl Run {
             };
             let network = options.open().map_err(|error| Failure::error(error.to_string()))?;
             let seconds = SecondsEnds { full: full_in, empty: empty_out };
-            let vacancies = match plan.load {
-                Load::Open { .. } => None,
-                Load::Closed { depth } => Some(share.len() as usize * depth as usize),
-            };
+            let vacancies = (plan.depth_max > 0).then(|| share.len() as usize * plan.depth_max as usize);
             let timeout_us = plan.timeout.as_micros() as u32;
             let book = Book::new(clock, Window::new(plan.window(share)), seconds, claims_in, timeout_us, vacancies);
-            Driver::new(network, plan, share, clock, signals, thread_cells, book).run()
+            let ends = ThreadEnds { orders: orders_out, laps: laps_in };
+            Driver::new(network, plan, share, clock, shared, ends, book).run()
         })?;
-        Ok(Thread { handle: Some(handle), cells, claims, full, empty })
+        Ok(Thread { handle: Some(handle), cells, orders, laps, claims, full, empty })
     }
 
-    /// Watches over the run until every thread has ended.
-    fn supervise(&mut self, interrupts: &Interrupts, progress: &mut Progress) -> Result<(), Failure> {
-        let watched = self.watch_ramp(interrupts, progress).and_then(|()| self.watch_load(interrupts, progress));
-        if watched.is_err() {
-            self.signals.abandon();
-        }
-        watched
+    /// What is run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
-    fn watch_ramp(&mut self, interrupts: &Interrupts, progress: &mut Progress) -> Result<(), Failure> {
-        let target = u64::from(self.plan.connections);
-        loop {
-            self.pause(interrupts);
-            self.take_in(None)?;
-            let all = |cell: fn(&Cells) -> u32| self.threads.iter().map(|thread| u64::from(cell(&thread.cells))).sum();
-            let established: u64 = all(|cells| cells.established.load(Ordering::Relaxed));
-            progress.ramp(established, target, Duration::from_nanos(self.clock.now_ns()));
-            let settled = self.threads.iter().all(|thread| thread.cells.settled.load(Ordering::Acquire));
-            if self.signals.is_stopped() || self.any_failed() {
-                self.signals.abandon();
-                return Ok(());
-            }
-            if settled {
-                self.establish_ns = self.clock.now_ns();
-                let given_up: u64 = all(|cells| cells.given_up.load(Ordering::Relaxed));
-                if established == 0 && given_up > 0 {
-                    // The threads end by themselves, and the report says why.
-                    self.signals.abandon();
-                    return Ok(());
+    /// The run's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Tells every thread. One that has ended is passed over: its end is seen elsewhere.
+    pub fn order(&mut self, order: impl Fn() -> Order) -> Result<(), Failure> {
+        for thread in &mut self.threads {
+            let mut order = order();
+            let mut tries = 0;
+            while let Err(PushError::Full(refused)) = thread.orders.push(order) {
+                if thread.is_finished() || tries == ORDER_TRIES {
+                    break;
                 }
-                self.begin_ns = self.clock.now_ns() + LEAD_NS;
-                self.signals.begin_at(self.begin_ns);
-                progress
-                    .say(&format!("{established} of {target} connections in {:.1} s", self.establish_ns as f64 / 1e9));
-                return Ok(());
+                (order, tries) = (refused, tries + 1);
+                std::thread::sleep(ORDER_WAIT);
+            }
+            if tries == ORDER_TRIES {
+                return Err(Failure::error("a thread of the load generator takes no orders any more"));
             }
         }
+        Ok(())
     }
 
-    fn watch_load(&mut self, interrupts: &Interrupts, progress: &mut Progress) -> Result<(), Failure> {
-        progress.begin_load((self.plan.warm_up + self.plan.duration).as_secs());
-        while !self.threads.iter().all(Thread::is_finished) {
-            self.pause(interrupts);
-            self.take_in(Some(progress))?;
-            if self.any_failed() {
-                self.signals.abandon();
-            }
-        }
-        self.take_in(Some(progress))?;
-        self.claims.flush()
+    /// Ends every thread at once.
+    pub fn abandon(&self) {
+        self.abandon.tell();
     }
 
-    fn pause(&mut self, interrupts: &Interrupts) {
-        if interrupts.sleep(LOOK) {
-            self.interrupts += 1;
-            self.end_ns = self.clock.now_ns();
-            if self.interrupts == 1 { self.signals.stop() } else { self.signals.abandon() }
-        }
+    /// Users logged in.
+    pub fn established(&self) -> u64 {
+        self.sum(|cells| cells.established.load(Ordering::Relaxed))
     }
 
-    /// A thread that has ended before the load has failed.
-    fn any_failed(&self) -> bool {
-        self.threads.iter().any(|thread| thread.is_finished() && !thread.cells.settled.load(Ordering::Acquire))
+    /// Users given up.
+    pub fn given_up(&self) -> u64 {
+        self.sum(|cells| cells.given_up.load(Ordering::Relaxed))
+    }
+
+    /// Whether each of the first `connections` users is logged in or given up, and nothing is being tried.
+    pub fn is_settled(&self, connections: u32) -> bool {
+        self.threads.iter().all(|thread| thread.cells.settled.load(Ordering::Acquire) == connections)
+    }
+
+    fn sum(&self, cell: impl Fn(&Cells) -> u32) -> u64 {
+        self.threads.iter().map(|thread| u64::from(cell(&thread.cells))).sum()
+    }
+
+    /// Whether some thread has ended, which none does by itself but for a failure.
+    pub fn any_ended(&self) -> bool {
+        self.threads.iter().any(Thread::is_finished)
+    }
+
+    /// Whether all have.
+    pub fn all_ended(&self) -> bool {
+        self.threads.iter().all(Thread::is_finished)
     }
 
     /// Takes in what the threads handed over.
-    fn take_in(&mut self, progress: Option<&mut Progress>) -> Result<(), Failure> {
+    pub fn take_in(&mut self) -> Result<(), Failure> {
         let mut seconds = 0;
         for (number, thread) in self.threads.iter_mut().enumerate() {
             // As many as are there now: a thread that goes on writing cannot hold this one up.
@@ -243,78 +193,35 @@ impl Run {
                 // The queue of empty ones holds all there are.
                 drop(thread.empty.push(second));
             }
+            while let Ok(lap) = thread.laps.pop() {
+                match self.laps.iter_mut().find(|joined| joined.number() == lap.number) {
+                    Some(joined) => joined.add(&lap),
+                    None => self.laps.push(JoinedLap::of(&lap)),
+                }
+            }
         }
         if seconds > 0 {
             self.claims.flush()?;
         }
-        if let Some(progress) = progress {
-            while let Some(point) = self.series.complete() {
-                progress.second(point);
-            }
-        }
         Ok(())
     }
 
-    fn join(&mut self) -> Result<Vec<ThreadReport>, Failure> {
+    /// A lap that every thread has given back.
+    pub fn take_lap(&mut self, number: u32) -> Option<JoinedLap> {
+        let threads = self.plan.threads;
+        let place = self.laps.iter().position(|lap| lap.number() == number && lap.threads() == threads)?;
+        Some(self.laps.swap_remove(place))
+    }
+
+    /// Waits for the threads, which have been told to end, and takes in the rest.
+    pub fn join(&mut self) -> Result<Vec<ThreadReport>, Failure> {
         let join = |thread: &mut Thread| match thread.handle.take().map(JoinHandle::join) {
             Some(Ok(report)) => report,
             Some(Err(_)) | None => Err(Failure::error("a thread of the load generator panicked")),
         };
         let all: Vec<Result<ThreadReport, Failure>> = self.threads.iter_mut().map(join).collect();
-        all.into_iter().collect()
-    }
-
-    fn report(mut self, threads: &[ThreadReport]) -> Result<Report, Failure> {
-        self.take_in(None)?;
+        self.take_in()?;
         self.claims.flush()?;
-        let total = Total::of(threads)?;
-        self.audit.lost(total.oddities.unaudited);
-        let timing = Timing {
-            begun_unix_us: if self.begin_ns > 0 { self.clock.unix_ns(self.begin_ns) / 1_000 } else { 0 },
-            establish_ms: self.establish_ns / 1_000_000,
-            measured: self.measured(),
-            interrupted: self.interrupts > 0,
-        };
-        Ok(total.report(&self.plan, &timing, self.audit.findings().clone(), self.series.finish()))
-    }
-
-    /// How long was measured: as planned, or until a signal came.
-    fn measured(&self) -> Duration {
-        if self.begin_ns == 0 {
-            return Duration::ZERO;
-        }
-        let planned = self.plan.duration;
-        if self.interrupts == 0 {
-            return planned;
-        }
-        let load = Duration::from_nanos(self.end_ns.saturating_sub(self.begin_ns));
-        load.saturating_sub(self.plan.warm_up).min(planned)
-    }
-}
-
-/// Where the JSON goes.
-enum Output {
-    Standard,
-    File(Box<Path>, File),
-}
-
-impl Output {
-    fn create(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
-            return Ok(Self::Standard);
-        }
-        let file = File::create(path).map_err(|error| Failure::error(format!("making {}: {error}", path.display())))?;
-        Ok(Self::File(path.into(), file))
-    }
-
-    fn write(self, report: &Report) -> Result<(), Failure> {
-        let mut bytes =
-            serde_json::to_vec_pretty(report).map_err(|error| Failure::error(format!("the report: {error}")))?;
-        bytes.push(b'\n');
-        let (name, written) = match self {
-            Self::Standard => ("standard output".to_owned(), io::stdout().lock().write_all(&bytes)),
-            Self::File(path, mut file) => (path.display().to_string(), file.write_all(&bytes)),
-        };
-        written.map_err(|error| Failure::error(format!("writing the report to {name}: {error}")))
+        all.into_iter().collect()
     }
 }

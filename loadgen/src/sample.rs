@@ -120,6 +120,7 @@ pub(crate) fn report() -> Report {
         cpu: stage.cpu,
         resident_bytes_max: 64 << 20,
         ring: stage.ring,
+        search: None,
         stages: vec![stage],
         seconds: Vec::new(),
     }

@@ -3,7 +3,7 @@
 //! | schedule | intended times |
 //! |---|---|
 //! | `wallclock` | the wall clock counts ticks of 1/rate; a user shakes when `tick % connections == user % connections` |
-//! | `uniform` | the same rotation, begun when the load begins |
+//! | `uniform` | the same rotation, begun when the load begins; in a ramp the distances shrink or grow |
 //! | `poisson` | exponential gaps from a seeded generator; the connections take turns, so that each gets its share |
 //! | `closed` | none: a connection shakes again when it was answered |
 //!
@@ -22,14 +22,14 @@ pub struct Share {
     pub thread: u32,
     /// All threads.
     pub threads: u32,
-    /// All connections, at least as many as threads.
+    /// All connections.
     pub connections: u32,
 }
 
 impl Share {
     /// How many connections this thread has.
     pub const fn len(&self) -> u32 {
-        (self.connections - self.thread).div_ceil(self.threads)
+        self.connections.saturating_sub(self.thread).div_ceil(self.threads)
     }
 
     /// Whether it has none.
@@ -46,7 +46,7 @@ impl Share {
 /// A shake to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Intended time, in nanoseconds since the load began.
+    /// Intended time, in nanoseconds since the schedule began.
     pub at_ns: u64,
     /// Local connection.
     pub connection: u32,
@@ -57,6 +57,8 @@ pub struct Due {
 pub enum Schedule {
     /// `wallclock` and `uniform`.
     Rotation(Rotation),
+    /// `uniform`, while the rate changes.
+    Ramp(Ramp),
     /// `poisson`.
     Poisson(Poisson),
 }
@@ -70,6 +72,7 @@ impl Schedule {
         }
         Some(match self {
             Self::Rotation(rotation) => rotation.take(),
+            Self::Ramp(ramp) => ramp.take(),
             Self::Poisson(poisson) => poisson.take(),
         })
     }
@@ -78,7 +81,8 @@ impl Schedule {
     pub fn next_ns(&self) -> u64 {
         match self {
             Self::Rotation(rotation) => rotation.at.whole,
-            Self::Poisson(poisson) => poisson.at_ns as u64,
+            Self::Ramp(ramp) => ramp.at_ns,
+            Self::Poisson(poisson) => poisson.at_ns,
         }
     }
 }
@@ -121,9 +125,10 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Begins with the load: global connection `i` shakes `i / rate` seconds after it, and every `connections / rate` seconds.
-    pub fn uniform(share: Share, rate: u64) -> Self {
-        Self::from_slot(share, rate, 0, 0, 0)
+    /// Slot `s` is global connection `s % connections`' turn. The one that begins the schedule is `first_slot`; each slot after it
+    /// comes 1/rate seconds after the one before, so that a connection shakes every `connections / rate` seconds.
+    pub fn uniform(share: Share, rate: u64, first_slot: u64) -> Self {
+        Self::from_slot(share, rate, u128::from(first_slot), 0u128.wrapping_sub(u128::from(first_slot)), 0)
     }
 
     /// Follows the wall clock: the user `first_user + i` of connection `i` shakes in each tick of 1/rate second, counted from
@@ -170,40 +175,126 @@ impl Rotation {
     }
 }
 
-/// Arrivals of a Poisson process with this thread's part of the rate.
+/// A rate that goes evenly from one value to another: how long until so many slots have passed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slope {
+    /// Slots a second at the begin, above 0.
+    pub from: f64,
+    /// Slots a second when `length_s` have passed, above 0.
+    pub to: f64,
+    /// In seconds, above 0.
+    pub length_s: f64,
+}
+
+impl Slope {
+    /// Nanoseconds until `slots` have passed. With the rate r(t) = from + (to - from) t / length, n(t) is its integral, and this its inverse,
+    /// in the form that loses no digits where both rates are almost the same. Beyond the end the last rate goes on.
+    pub fn time_ns(&self, slots: f64) -> f64 {
+        let Self { from, to, length_s } = *self;
+        let within = f64::midpoint(from, to) * length_s;
+        let seconds = if slots > within {
+            length_s + (slots - within) / to
+        } else {
+            let steepness = (to - from) / length_s;
+            2.0 * slots / (from + 2.0f64.mul_add(steepness * slots, from * from).max(0.0).sqrt())
+        };
+        seconds * NS_PER_SECOND as f64
+    }
+
+    /// Slots that have passed after so many nanoseconds, at most `length_s`.
+    pub fn slots(&self, ns: u64) -> f64 {
+        let seconds = (ns as f64 / NS_PER_SECOND as f64).min(self.length_s);
+        (self.to - self.from) / self.length_s / 2.0 * seconds * seconds + self.from * seconds
+    }
+}
+
+/// Every connection in turn, at distances that follow a slope.
+#[derive(Debug)]
+pub struct Ramp {
+    slope: Slope,
+    /// Slots since the begin, of all threads.
+    slot: u64,
+    connection: u32,
+    length: u32,
+    step: u64,
+    step_round: u64,
+    at_ns: u64,
+}
+
+impl Ramp {
+    /// Slot `first_slot`, which is that of global connection `first_slot % connections`, begins it.
+    pub fn new(share: Share, slope: Slope, first_slot: u64) -> Self {
+        assert!(!share.is_empty(), "a thread without connections has no schedule");
+        let connections = u64::from(share.connections);
+        let place = (first_slot % connections) as u32;
+        let local = place.saturating_sub(share.thread).div_ceil(share.threads);
+        let (connection, round) = if local < share.len() { (local, 0) } else { (0, connections) };
+        let mut ramp = Self {
+            slope,
+            slot: round + u64::from(share.global(connection)) - u64::from(place),
+            connection,
+            length: share.len(),
+            step: u64::from(share.threads),
+            step_round: u64::from(share.connections - share.global(share.len() - 1) + share.thread),
+            at_ns: 0,
+        };
+        ramp.at_ns = slope.time_ns(ramp.slot as f64) as u64;
+        ramp
+    }
+
+    fn take(&mut self) -> Due {
+        let due = Due { at_ns: self.at_ns, connection: self.connection };
+        self.connection += 1;
+        if self.connection == self.length {
+            self.connection = 0;
+            self.slot += self.step_round;
+        } else {
+            self.slot += self.step;
+        }
+        self.at_ns = self.slope.time_ns(self.slot as f64) as u64;
+        due
+    }
+}
+
+/// Arrivals of a Poisson process with this thread's part of a rate that may change.
 #[derive(Debug)]
 pub struct Poisson {
     generator: Pcg64Mcg,
-    gap_ns_mean: f64,
-    at_ns: f64,
+    slope: Slope,
+    /// Slots of this thread that have passed, in units of the process: its gaps are exponential with the mean 1.
+    passed: f64,
+    at_ns: u64,
     connection: u32,
     length: u32,
 }
 
 impl Poisson {
-    /// The same `seed` gives the same times.
-    pub fn new(share: Share, rate: u64, seed: u64) -> Self {
-        assert!(rate > 0 && !share.is_empty(), "a thread without connections or rate has no schedule");
-        let rate_of_thread = rate as f64 * f64::from(share.len()) / f64::from(share.connections);
+    /// The same `seed` gives the same times. `slope` is that of all threads.
+    pub fn new(share: Share, slope: Slope, seed: u64) -> Self {
+        assert!(!share.is_empty(), "a thread without connections has no schedule");
+        let part = f64::from(share.len()) / f64::from(share.connections);
+        let slope = Slope { from: slope.from * part, to: slope.to * part, ..slope };
         let mut poisson = Self {
             generator: Pcg64Mcg::seed_from_u64(seed ^ (u64::from(share.thread) << 32)),
-            gap_ns_mean: NS_PER_SECOND as f64 / rate_of_thread,
-            at_ns: 0.0,
+            slope,
+            passed: 0.0,
+            at_ns: 0,
             connection: 0,
             length: share.len(),
         };
-        poisson.at_ns = poisson.gap_ns();
+        poisson.pass();
         poisson
     }
 
-    fn gap_ns(&mut self) -> f64 {
+    fn pass(&mut self) {
         let uniform: f64 = self.generator.random();
-        -(1.0 - uniform).ln() * self.gap_ns_mean
+        self.passed -= (1.0 - uniform).ln();
+        self.at_ns = self.slope.time_ns(self.passed) as u64;
     }
 
     fn take(&mut self) -> Due {
-        let due = Due { at_ns: self.at_ns as u64, connection: self.connection };
-        self.at_ns += self.gap_ns();
+        let due = Due { at_ns: self.at_ns, connection: self.connection };
+        self.pass();
         self.connection = if self.connection + 1 == self.length { 0 } else { self.connection + 1 };
         due
     }
@@ -234,7 +325,26 @@ mod tests {
         all
     }
 
+    fn even(rate: f64) -> Slope {
+        Slope { from: rate, to: rate, length_s: 1e9 }
+    }
+
     proptest! {
+        #[test]
+        fn a_ramp_brings_the_mean_of_its_rates_and_keeps_the_turns(
+            connections in 1u32..3000, threads in 1u32..8, from in 1u32..20_000, to in 1u32..20_000, first_slot in 0u64..100_000,
+        ) {
+            let threads = threads.min(connections);
+            let slope = Slope { from: f64::from(from), to: f64::from(to), length_s: 2.0 };
+            let all = together(connections, threads, 2 * NS_PER_SECOND, |share| Schedule::Ramp(Ramp::new(share, slope, first_slot)));
+            prop_assert!(all.len().abs_diff(from as usize + to as usize) <= 1, "{} of {}", all.len(), from + to);
+            let first_half = all.iter().filter(|(at, _)| *at < NS_PER_SECOND).count() as f64;
+            prop_assert!((first_half - slope.slots(NS_PER_SECOND)).abs() <= 1.0);
+            for (number, (_, connection)) in all.iter().enumerate() {
+                prop_assert_eq!((first_slot + number as u64) % u64::from(connections), u64::from(*connection));
+            }
+        }
+
         #[test]
         fn the_threads_share_every_connection_once(connections in 1u32..5000, threads in 1u32..64) {
             let threads = threads.min(connections);
@@ -253,7 +363,7 @@ mod tests {
             let all = together(connections, threads, 3 * NS_PER_SECOND, |share| Schedule::Rotation(if wallclock {
                 Rotation::wallclock(share, rate, user, begin)
             } else {
-                Rotation::uniform(share, rate)
+                Rotation::uniform(share, rate, user % 10_000)
             }));
             for second in 0..3 {
                 let count = all.iter().filter(|(at, _)| at / NS_PER_SECOND == second).count() as u64;
@@ -286,7 +396,7 @@ mod tests {
 
         #[test]
         fn poisson_is_replayed_by_its_seed_and_gives_each_connection_its_share(seed in any::<u64>(), threads in 1u32..4) {
-            let make = |share| Schedule::Poisson(Poisson::new(share, 20_000, seed));
+            let make = |share| Schedule::Poisson(Poisson::new(share, even(20_000.0), seed));
             let all = together(100, threads, NS_PER_SECOND, make);
             prop_assert_eq!(&all, &together(100, threads, NS_PER_SECOND, make));
             // 20,000 arrivals have a standard deviation of 141: six of them.
@@ -303,7 +413,7 @@ mod tests {
     #[test]
     fn poisson_gaps_vary_as_exponential_ones_do() {
         let share = Share { thread: 0, threads: 1, connections: 10 };
-        let all = drain(&mut Schedule::Poisson(Poisson::new(share, 100_000, 7)), NS_PER_SECOND);
+        let all = drain(&mut Schedule::Poisson(Poisson::new(share, even(100_000.0), 7)), NS_PER_SECOND);
         let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1].at_ns - pair[0].at_ns) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
@@ -313,7 +423,7 @@ mod tests {
     #[test]
     fn nothing_is_due_before_its_time_or_after_the_end() {
         let share = Share { thread: 0, threads: 1, connections: 2 };
-        let mut schedule = Schedule::Rotation(Rotation::uniform(share, 10));
+        let mut schedule = Schedule::Rotation(Rotation::uniform(share, 10, 0));
         assert_eq!(schedule.due(0, u64::MAX), Some(Due { at_ns: 0, connection: 0 }));
         assert_eq!(schedule.due(99_999_999, u64::MAX), None);
         assert_eq!(schedule.due(100_000_000, 100_000_000), None);

@@ -111,6 +111,17 @@ pub enum Limit {
     Search,
 }
 
+impl Limit {
+    /// In words.
+    pub const fn words(&self) -> &'static str {
+        match self {
+            Self::Server => "the server",
+            Self::LoadGenerator => "the load generator: the server may do more",
+            Self::Search => "what was asked for: the server may do more",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Ascent,

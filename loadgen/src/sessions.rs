@@ -84,7 +84,7 @@ pub struct Sessions<N> {
 impl<N: Dial> Sessions<N> {
     /// Nobody connected yet.
     pub fn new(network: N, plan: Plan, share: Share) -> Self {
-        let connector = Connector::new(share.len(), &plan.connecting);
+        let connector = Connector::new(&plan.connecting);
         Self {
             network,
             users: std::iter::repeat_with(User::default).take(share.len() as usize).collect(),
@@ -102,6 +102,11 @@ impl<N: Dial> Sessions<N> {
     /// What became of the connections so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// From now on the first `users` are to be connected.
+    pub fn connect_up_to(&mut self, users: u32) {
+        self.connector.grow(users.min(self.count()));
     }
 
     /// Whether every user was logged in or given up, and nothing is being tried.
@@ -228,7 +233,7 @@ impl<N: Dial> Sessions<N> {
         let source = plan.sources.map(|sources| sources.of_connection(self.share.global(local)));
         let user = &mut self.users[local as usize];
         debug_assert!(user.socket.is_none(), "who connects has no connection");
-        user.attempts += 1;
+        user.attempts = user.attempts.saturating_add(1);
         user.dismissal = None;
         user.phase = Phase::Connecting;
         self.tally.attempts += 1;

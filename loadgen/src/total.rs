@@ -1,227 +1,211 @@
-//! What the threads hand back, added up, judged, and put into a report.
-
-use std::time::Duration;
-
-use hdrhistogram::Histogram;
+//! What a run came to: its stages and threads together, judged, and put into a report.
 
 use crate::audit::Findings;
 use crate::book::Oddities;
-use crate::cpu::Cpu;
+use crate::conductor::Conducted;
 use crate::distribution::Distribution;
-use crate::driver::ThreadReport;
 use crate::exit::Failure;
+use crate::expect::Expectation;
 use crate::health;
-use crate::plan::{Arrivals, Load, Plan};
-use crate::record::{self, Requests};
-use crate::report::{Connections, CpuReport, HostReport, Report, RingReport, SCHEMA, StageReport, Steadiness};
+use crate::host::Host;
+use crate::lap::JoinedLap;
+use crate::orders::ThreadReport;
+use crate::outcome::{LapOutcome, StageOutcome};
+use crate::plan::Plan;
+use crate::report::{Connections, Report, SCHEMA, StageReport};
+use crate::run::Run;
+use crate::scenario::Scenario;
+use crate::segment::Law;
 use crate::series::Point;
 use crate::sessions::Tally;
 
-/// When things happened.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// Begin of the load, in microseconds since 1970 UTC; 0 where there was none.
-    pub begun_unix_us: u64,
-    /// How long the ramp took, in milliseconds.
-    pub establish_ms: u64,
-    /// How long was measured, the warm-up left out.
-    pub measured: Duration,
-    /// Whether a signal ended the run.
-    pub interrupted: bool,
-}
-
-/// All threads together.
-pub struct Total {
-    requests: Requests,
-    answered_in_load: u64,
-    latency: Histogram<u64>,
-    service: Histogram<u64>,
-    lateness: Histogram<u64>,
+/// See the module's text.
+pub struct Total<'a> {
+    scenario: &'a Scenario,
+    plan: Plan,
+    conducted: Conducted,
+    figures: JoinedLap,
     tally: Tally,
-    established: u64,
-    /// What did not fit.
-    pub oddities: Oddities,
-    cpu: Cpu,
-    busiest_thread_share: f64,
-    ring: RingReport,
+    oddities: Oddities,
+    audit: Findings,
+    points: Vec<Point>,
+    started_unix_s: u64,
+    /// Begin of the report's second 0 on the run's clock: before the run began, as it is a whole second.
+    since_ns: i64,
+    begun_unix_us: u64,
 }
 
-impl Total {
+impl<'a> Total<'a> {
     /// Adds up. Fails where the shakes do not balance.
-    pub fn of(threads: &[ThreadReport]) -> Result<Self, Failure> {
-        let empty = || Histogram::new_from(&Histogram::<u64>::new_from(&record::histogram()));
-        let mut total = Self {
-            requests: Requests::default(),
-            answered_in_load: 0,
-            latency: empty(),
-            service: empty(),
-            lateness: empty(),
-            tally: Tally::default(),
-            established: 0,
-            oddities: Oddities::default(),
-            cpu: Cpu::default(),
-            busiest_thread_share: 0.0,
-            ring: RingReport::default(),
-        };
+    pub fn new(
+        scenario: &'a Scenario,
+        run: &mut Run,
+        conducted: Conducted,
+        threads: &[ThreadReport],
+    ) -> Result<Self, Failure> {
+        let (mut tally, mut oddities) = (Tally::default(), Oddities::default());
         for thread in threads {
-            total.requests += thread.requests;
-            total.answered_in_load += thread.answered_in_load;
-            add(&mut total.latency, &thread.latencies.latency);
-            add(&mut total.service, &thread.latencies.service);
-            add(&mut total.lateness, &thread.latencies.lateness);
-            total.tally.add(&thread.tally);
-            total.established += u64::from(thread.established);
-            total.oddities.unknown_answers += thread.oddities.unknown_answers;
-            total.oddities.unaudited += thread.oddities.unaudited;
-            total.cpu.user += thread.cpu.user;
-            total.cpu.system += thread.cpu.system;
-            total.cpu.waited += thread.cpu.waited;
-            total.cpu.wall = total.cpu.wall.max(thread.cpu.wall);
-            total.busiest_thread_share = total.busiest_thread_share.max(thread.cpu.share());
-            total.ring.add(&thread.ring);
+            tally.add(&thread.tally);
+            oddities.unknown_answers += thread.oddities.unknown_answers;
+            oddities.unaudited += thread.oddities.unaudited;
         }
-        if total.requests.balance() {
-            Ok(total)
-        } else {
-            Err(Failure::error(format!(
-                "the shakes do not add up, which is a defect of this program: {:?}",
-                total.requests
-            )))
+        run.audit.lost(oddities.unaudited);
+        let mut figures = JoinedLap::empty(0);
+        for joined in counted(&conducted.outcomes).filter_map(|lap| lap.joined.as_ref()) {
+            if !joined.requests.balance() {
+                return Err(Failure::error(format!(
+                    "the shakes do not add up, which is a defect of this program: {:?}",
+                    joined.requests
+                )));
+            }
+            figures.follow(joined);
         }
+        let clock = run.clock();
+        let first = conducted.outcomes.iter().find_map(|outcome| outcome.lap.as_ref());
+        Ok(Self {
+            scenario,
+            plan: run.plan().clone(),
+            figures,
+            tally,
+            oddities,
+            audit: run.audit.findings().clone(),
+            points: run.series.finish(),
+            started_unix_s: clock.first_unix_s(),
+            since_ns: clock.first_second_ns(),
+            begun_unix_us: first.map_or(0, |lap| clock.unix_ns(lap.begin_ns) / 1_000),
+            conducted,
+        })
     }
 
-    /// The report of a run with this plan.
-    pub fn report(&self, plan: &Plan, timing: &Timing, audit: Findings, points: Vec<Point>) -> Report {
-        let facts = self.facts(plan, timing, &audit);
-        let invalid_reasons = health::reasons(&facts, &plan.bounds);
-        let (schedule, rate_target_qps, depth) = describe(&plan.load);
-        Report {
+    /// The report.
+    pub fn report(&self, host: &Host) -> Report {
+        let stages = self.stages();
+        let facts = self.facts();
+        let mut invalid_reasons = health::reasons(&facts, &self.plan.bounds);
+        for (outcome, stage) in self.conducted.outcomes.iter().zip(&stages) {
+            // A rate that a search tried in vain says what the limit is, and spoils nothing.
+            if !outcome.is_trial {
+                let reasons = stage.invalid_reasons.iter().map(|reason| format!("stage `{}`: {reason}", stage.name));
+                invalid_reasons.extend(reasons.filter(|_| stages.len() > 1));
+            }
+        }
+        let laps: Vec<&LapOutcome> = counted(&self.conducted.outcomes).collect();
+        let seconds = |of: fn(&LapOutcome) -> f64| laps.iter().map(|lap| of(lap)).sum::<f64>();
+        let duration_s = seconds(|lap| lap.measured().as_secs_f64());
+        let depth = laps.iter().find_map(|lap| if let Law::Closed { depth } = lap.law { Some(depth) } else { None });
+        let held = stages
+            .iter()
+            .zip(&self.conducted.outcomes)
+            .all(|(stage, outcome)| outcome.is_trial || stage.expectations.iter().all(|expected| expected.held));
+        let mut report = Report {
             schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command: std::env::args().collect(),
-            scenario: "run".to_owned(),
-            host: HostReport::default(),
-            started_unix_s: timing.begun_unix_us / 1_000_000,
-            begun_unix_us: timing.begun_unix_us,
+            scenario: self.scenario.name.clone(),
+            host: host.report(),
+            started_unix_s: self.started_unix_s,
+            begun_unix_us: self.begun_unix_us,
             valid: invalid_reasons.is_empty(),
             invalid_reasons,
             warnings: health::warnings(&facts),
-            passed: true,
+            passed: held && self.conducted.search.is_none_or(|answer| answer.rate > 0),
             expectations: Vec::new(),
-            loop_kind: if facts.closed_loop { "closed" } else { "open" }.to_owned(),
-            schedule: schedule.to_owned(),
-            rate_target_qps,
+            loop_kind: if depth.is_some() { "closed" } else { "open" }.to_owned(),
+            schedule: if depth.is_some() { "closed" } else { self.plan.arrivals.name() }.to_owned(),
+            rate_target_qps: laps.iter().filter_map(|lap| lap.rates().1.max(lap.rates().0)).max(),
             depth,
-            duration_s: timing.measured.as_secs_f64(),
-            warm_up_s: plan.warm_up.as_secs_f64(),
-            threads: plan.threads,
-            tick_us: plan.tick.as_micros() as u64,
-            connections: self.connections(plan, timing),
-            rate_qps: self.rate_qps(facts.closed_loop, timing.measured),
-            requests: self.requests,
-            latency_us: Distribution::from(&self.latency),
-            service_us: Distribution::from(&self.service),
-            lateness_us: Distribution::from(&self.lateness),
-            lateness_p99_us_max: plan.bounds.lateness_p99_us_max,
-            audit,
+            duration_s,
+            warm_up_s: seconds(|lap| lap.warm_up().as_secs_f64()),
+            threads: self.plan.threads,
+            tick_us: self.plan.tick.as_micros() as u64,
+            connections: self.connections(),
+            requests: self.figures.requests,
+            rate_qps: self.rate_qps(&laps, &stages, duration_s),
+            latency_us: Distribution::from(&self.figures.latency),
+            service_us: Distribution::from(&self.figures.service),
+            lateness_us: Distribution::from(&self.figures.lateness),
+            lateness_p99_us_max: self.plan.bounds.lateness_p99_us_max,
+            audit: self.audit.clone(),
             unknown_answers: self.oddities.unknown_answers,
-            cpu: self.cpu_report(&points),
-            resident_bytes_max: 0,
-            ring: self.ring,
-            stages: vec![StageReport {
-                name: "run".to_owned(),
-                begun_s: 0.0,
-                warm_up_s: plan.warm_up.as_secs_f64(),
-                duration_s: timing.measured.as_secs_f64(),
-                connections: self.established,
-                establish_ms: Some(timing.establish_ms),
-                rate_from_qps: rate_target_qps,
-                rate_target_qps,
-                requests: self.requests,
-                rate_qps: self.rate_qps(facts.closed_loop, timing.measured),
-                latency_us: Distribution::from(&self.latency),
-                service_us: Distribution::from(&self.service),
-                lateness_us: Distribution::from(&self.lateness),
-                steadiness: Steadiness::default(),
-                cpu: self.cpu_report(&points),
-                ring: self.ring,
-                server: None,
-                expectations: Vec::new(),
-                invalid_reasons: Vec::new(),
-            }],
-            seconds: points,
+            cpu: self.figures.cpu_report(),
+            resident_bytes_max: Host::resident_bytes_max(),
+            ring: self.figures.ring,
+            search: self.conducted.search,
+            stages,
+            seconds: self.points.clone(),
+        };
+        report.expectations =
+            self.scenario.expect.iter().map(|expected: &Expectation| expected.of_run(&report)).collect();
+        report.passed &= report.expectations.iter().all(|expected| expected.held);
+        report
+    }
+
+    fn stages(&self) -> Vec<StageReport> {
+        let outcomes = self.conducted.outcomes.iter().enumerate();
+        outcomes.map(|(place, outcome)| outcome.report(place as u32, &self.plan, self.since_ns, &self.points)).collect()
+    }
+
+    /// Answers a second over all that was measured.
+    fn rate_qps(&self, laps: &[&LapOutcome], stages: &[StageReport], duration_s: f64) -> f64 {
+        match (laps, stages) {
+            // In the closed loop the stage knows what came in time.
+            ([_], _) => stages.iter().map(|stage| stage.rate_qps).fold(0.0, f64::max),
+            _ if duration_s == 0.0 => 0.0,
+            _ => (self.figures.requests.answered as f64 / duration_s * 10.0).round() / 10.0,
         }
     }
 
-    fn facts(&self, plan: &Plan, timing: &Timing, audit: &Findings) -> health::Facts {
-        let not_sent = &self.requests.not_sent;
+    /// What the whole run is judged by: what its stages do not know.
+    fn facts(&self) -> health::Facts {
+        let laps: Vec<&LapOutcome> = counted(&self.conducted.outcomes).collect();
+        let not_sent = &self.figures.requests.not_sent;
+        let slowest =
+            laps.iter().filter(|lap| !lap.is_closed()).filter_map(|lap| lap.rates().1.max(lap.rates().0)).max();
         health::Facts {
-            interrupted: timing.interrupted,
-            closed_loop: matches!(plan.load, Load::Closed { .. }),
-            connections_target: u64::from(plan.connections),
-            connections_established: self.established,
-            scheduled: self.requests.scheduled,
+            interrupted: self.conducted.interrupted && !self.has_nobody(),
+            closed_loop: laps.iter().any(|lap| lap.is_closed()),
+            connections_target: u64::from(self.plan.connections),
+            connections_established: self.connections().established,
+            scheduled: self.figures.requests.scheduled,
             not_sent: not_sent.disconnected + not_sent.overdue,
-            period_ms: plan.period_ms(),
+            period_ms: slowest.map(|rate| u64::from(self.plan.connections) * 1_000 / rate.max(1)),
             shake_interval_ms: self.tally.shake_interval_ms,
-            lateness_p99_us: self.lateness.value_at_quantile(0.99),
-            busiest_thread_share: self.busiest_thread_share,
-            unaudited: audit.unaudited,
+            lateness_p99_us: self.figures.lateness.value_at_quantile(0.99),
+            busiest_thread_share: self.figures.busiest_thread_share,
+            unaudited: self.audit.unaudited,
             unknown_answers: self.oddities.unknown_answers,
         }
     }
 
-    fn connections(&self, plan: &Plan, timing: &Timing) -> Connections {
+    /// Whether the run ended because no connection could be made.
+    fn has_nobody(&self) -> bool {
+        self.tally.established == 0 && self.tally.given_up > 0
+    }
+
+    fn connections(&self) -> Connections {
+        let outcomes = &self.conducted.outcomes;
+        let laps: Vec<&LapOutcome> = counted(outcomes).collect();
+        // Without a load: those that the last stage ended with.
+        let established = laps
+            .iter()
+            .map(|lap| lap.established)
+            .min_by_key(|established| u64::from(self.plan.connections).abs_diff(*established))
+            .unwrap_or_else(|| outcomes.last().map_or(0, |outcome| outcome.connections));
         Connections {
-            target: u64::from(plan.connections),
-            established: self.established,
+            target: u64::from(self.plan.connections),
+            established,
             failed: u64::from(self.tally.given_up),
             dropped: self.tally.dropped.total(),
             reconnected: self.tally.reconnected,
             attempts: self.tally.attempts,
             attempts_failed: self.tally.attempts_failed.by_name(),
             dropped_by_reason: self.tally.dropped.by_name(),
-            establish_ms: timing.establish_ms,
-        }
-    }
-
-    /// Answers a second. In the closed loop what is answered after the end is left out: there the load would have gone on.
-    fn rate_qps(&self, closed_loop: bool, measured: Duration) -> f64 {
-        let answered = if closed_loop { self.answered_in_load } else { self.requests.answered };
-        if measured.is_zero() { 0.0 } else { (answered as f64 / measured.as_secs_f64() * 10.0).round() / 10.0 }
-    }
-
-    fn cpu_report(&self, points: &[Point]) -> CpuReport {
-        let sent: u64 = points.iter().map(|point| point.sent).sum();
-        let used = (self.cpu.user + self.cpu.system).as_secs_f64();
-        CpuReport {
-            user_s: self.cpu.user.as_secs_f64(),
-            system_s: self.cpu.system.as_secs_f64(),
-            waited_s: self.cpu.waited.as_secs_f64(),
-            cores: self.cpu.share(),
-            busiest_thread_share: self.busiest_thread_share,
-            us_per_request: if sent == 0 { 0.0 } else { used * 1e6 / sent as f64 },
+            establish_ms: outcomes.iter().find_map(|outcome| outcome.establish_ms).unwrap_or_default(),
         }
     }
 }
 
-const fn describe(load: &Load) -> (&'static str, Option<u64>, Option<u32>) {
-    match *load {
-        Load::Open { rate, arrivals } => {
-            let name = match arrivals {
-                Arrivals::Wallclock => "wallclock",
-                Arrivals::Uniform => "uniform",
-                Arrivals::Poisson { .. } => "poisson",
-            };
-            (name, Some(rate), None)
-        }
-        Load::Closed { depth } => ("closed", None, Some(depth)),
-    }
-}
-
-/// Counters of 32 bits into those of 64.
-fn add(total: &mut Histogram<u64>, part: &Histogram<u32>) {
-    for recorded in part.iter_recorded() {
-        total.saturating_record_n(recorded.value_iterated_to(), u64::from(recorded.count_at_value()));
-    }
+/// Loads that count in the figures of the whole: all, but of a search those that held.
+fn counted(outcomes: &[StageOutcome]) -> impl Iterator<Item = &LapOutcome> {
+    outcomes.iter().filter(|outcome| !outcome.is_trial || outcome.trial_held).filter_map(|outcome| outcome.lap.as_ref())
 }

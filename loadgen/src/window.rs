@@ -4,17 +4,31 @@
 //! length: no state a connection, no look-up, and the oldest shake is always the first to time out. Bounded by
 //! rate x timeout; 16 bytes each.
 
+/// Which lap a shake belongs to, in a byte: two laps at most have shakes under way at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LapTag(u8);
+
+impl LapTag {
+    /// No lap: a shake of a warm-up.
+    pub const NONE: Self = Self(0);
+
+    /// Of the lap with this number.
+    pub const fn of(lap: u32) -> Self {
+        Self((lap % 255) as u8 + 1)
+    }
+}
+
 /// What the window keeps of a shake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shake {
-    /// Intended time, in microseconds since the load began, modulo 2^32.
+    /// Intended time, in microseconds since the run began, modulo 2^32.
     pub intended_us: u32,
     /// When it was handed to the kernel, likewise.
     pub sent_us: u32,
     /// Local connection.
     pub connection: u32,
-    /// Whether it is part of the warm-up, which is left out of the figures.
-    pub warm_up: bool,
+    /// The lap whose figures it belongs to; [`LapTag::NONE`] for those of a warm-up, which are left out of all.
+    pub lap: LapTag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +45,19 @@ struct Entry {
     intended_us: u32,
     sent_us: u32,
     connection: u32,
-    warm_up: bool,
+    lap: LapTag,
     state: State,
 }
 
 impl Entry {
     const fn new(shake: Shake, state: State) -> Self {
-        let Shake { intended_us, sent_us, connection, warm_up } = shake;
-        Self { intended_us, sent_us, connection, warm_up, state }
+        let Shake { intended_us, sent_us, connection, lap } = shake;
+        Self { intended_us, sent_us, connection, lap, state }
     }
 
     const fn shake(&self) -> Shake {
-        let Self { intended_us, sent_us, connection, warm_up, .. } = *self;
-        Shake { intended_us, sent_us, connection, warm_up }
+        let Self { intended_us, sent_us, connection, lap, .. } = *self;
+        Shake { intended_us, sent_us, connection, lap }
     }
 }
 
@@ -74,7 +88,7 @@ pub struct Window {
 impl Window {
     /// Room for this many shakes, rounded up to a power of two, at most 2^31.
     pub fn new(capacity: u32) -> Self {
-        let shake = Shake { intended_us: 0, sent_us: 0, connection: 0, warm_up: false };
+        let shake = Shake { intended_us: 0, sent_us: 0, connection: 0, lap: LapTag::NONE };
         let capacity = capacity.max(2).checked_next_power_of_two().expect("a window has at most 2^31 places");
         Self {
             entries: vec![Entry::new(shake, State::Free); capacity as usize].into_boxed_slice(),
@@ -158,7 +172,7 @@ mod tests {
     use super::*;
 
     fn shake(at_us: u32, connection: u32) -> Shake {
-        Shake { intended_us: at_us, sent_us: at_us, connection, warm_up: false }
+        Shake { intended_us: at_us, sent_us: at_us, connection, lap: LapTag::NONE }
     }
 
     #[test]

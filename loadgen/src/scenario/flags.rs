@@ -1,0 +1,76 @@
+//! Scenarios made of flags: `run` is one of one stage, `search` too.
+
+use crate::arguments::{RunArguments, ScheduleChoice, SearchArguments};
+use crate::exit::Failure;
+use crate::scenario::{Count, Scenario, Search, Stage, Time};
+
+impl Scenario {
+    /// What `hongbao-loadgen run` asks for. Its expectations are those of the whole run.
+    pub fn of_run(arguments: &RunArguments) -> Result<Self, Failure> {
+        let closed = arguments.schedule == ScheduleChoice::Closed;
+        match arguments.rate {
+            None if !closed => {
+                return Err(Failure::usage(
+                    "--rate is needed: an open loop has one. For saturation use --schedule closed",
+                ));
+            }
+            Some(_) if closed => {
+                return Err(Failure::usage("--schedule closed has no --rate: it goes as fast as it is answered"));
+            }
+            _ => {}
+        }
+        if closed && arguments.depth == 0 {
+            return Err(Failure::usage("--depth is at least 1"));
+        }
+        if arguments.duration.is_zero() {
+            return Err(Failure::usage("--duration is above 0"));
+        }
+        Ok(Self {
+            name: "run".to_owned(),
+            description: String::new(),
+            schedule: if closed { ScheduleChoice::Uniform } else { arguments.schedule },
+            tick: None,
+            stages: vec![Stage {
+                name: "run".to_owned(),
+                connections: Some(Count(arguments.connections)),
+                rate: arguments.rate,
+                depth: closed.then_some(arguments.depth),
+                warm_up: Time(arguments.warm_up),
+                duration: Time(arguments.duration),
+                ..Stage::default()
+            }],
+            expect: arguments.expect.clone(),
+        })
+    }
+
+    /// What `hongbao-loadgen search` asks for. Its expectations are those of each rate that is tried.
+    pub fn of_search(arguments: &SearchArguments) -> Result<Self, Failure> {
+        if arguments.schedule == ScheduleChoice::Closed {
+            return Err(Failure::usage(
+                "a search goes over rates, and a closed loop has none: --schedule closed is for `run`",
+            ));
+        }
+        Ok(Self {
+            name: "search".to_owned(),
+            description: String::new(),
+            schedule: arguments.schedule,
+            tick: None,
+            stages: vec![Stage {
+                name: "search".to_owned(),
+                connections: Some(Count(arguments.connections)),
+                search: Some(Search {
+                    from: Count(arguments.from),
+                    to: Count(arguments.to),
+                    resolution: arguments.resolution,
+                    trials: arguments.trials,
+                    confirmations: arguments.confirmations,
+                }),
+                warm_up: Time(arguments.warm_up),
+                duration: Time(arguments.duration),
+                expect: arguments.expect.clone(),
+                ..Stage::default()
+            }],
+            expect: Vec::new(),
+        })
+    }
+}

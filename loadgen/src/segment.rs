@@ -1,0 +1,143 @@
+//! A stretch of load with one law, as the main thread orders it and every thread follows it.
+
+use crate::clock::Clock;
+use crate::plan::Arrivals;
+use crate::schedule::{Poisson, Ramp, Rotation, Schedule, Share, Slope};
+use crate::window::LapTag;
+
+/// When shakes are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// At their intended times, at a rate that goes evenly from one value to the other.
+    Open {
+        /// Shakes a second over all threads at the begin.
+        from: u64,
+        /// ... and at the end.
+        to: u64,
+        /// Which times.
+        arrivals: Arrivals,
+    },
+    /// A connection shakes again when it was answered.
+    Closed {
+        /// Shakes of a connection under way at once.
+        depth: u32,
+    },
+    /// Nobody shakes.
+    Pause,
+}
+
+/// See the module's text. Times are nanoseconds of the run's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Whose figures it is part of.
+    pub lap: u32,
+    /// Which segment of the run it is: makes the arrivals of each one others.
+    pub number: u32,
+    /// Who shakes: the first so many users.
+    pub connections: u32,
+    /// When.
+    pub law: Law,
+    /// From then on, and not the segment before any more.
+    pub begin_ns: u64,
+    /// Until then, unless the next segment begins before.
+    pub end_ns: u64,
+    /// Shakes intended before belong to a warm-up.
+    pub measured_ns: u64,
+    /// Slots of the lap before this segment: the turns go on where they were.
+    pub first_slot: u64,
+}
+
+impl Segment {
+    /// Slots that pass until `at_ns`.
+    pub fn slots_until(&self, at_ns: u64) -> u64 {
+        match self.slope() {
+            Some(slope) => slope.slots(at_ns.saturating_sub(self.begin_ns)).ceil() as u64,
+            None => 0,
+        }
+    }
+
+    /// Intended times of one thread, counted from the segment's begin; `None` where it has none.
+    pub fn schedule(&self, share: Share, first_user: u64, clock: &Clock) -> Option<Schedule> {
+        let share = Share { connections: self.connections, ..share };
+        let slope = self.slope()?;
+        let Law::Open { from, to, arrivals } = self.law else { return None };
+        if share.is_empty() {
+            return None;
+        }
+        Some(match arrivals {
+            Arrivals::Poisson { seed } => {
+                Schedule::Poisson(Poisson::new(share, slope, seed.wrapping_add(u64::from(self.number) << 48)))
+            }
+            _ if from != to => Schedule::Ramp(Ramp::new(share, slope, self.first_slot)),
+            Arrivals::Wallclock => {
+                Schedule::Rotation(Rotation::wallclock(share, to, first_user, clock.unix_ns(self.begin_ns)))
+            }
+            Arrivals::Uniform => Schedule::Rotation(Rotation::uniform(share, to, self.first_slot)),
+        })
+    }
+
+    /// Which lap a shake belongs to that is intended then.
+    pub fn tag(&self, at_ns: u64) -> LapTag {
+        if at_ns < self.measured_ns { LapTag::NONE } else { LapTag::of(self.lap) }
+    }
+
+    /// Milliseconds between two shakes of one connection at the lower rate; `None` where that is not fixed.
+    pub fn period_ms(&self) -> Option<u64> {
+        match self.law {
+            Law::Open { from, to, .. } => Some(u64::from(self.connections) * 1_000 / from.min(to).max(1)),
+            Law::Closed { .. } => None,
+            Law::Pause => Some(u64::MAX),
+        }
+    }
+
+    fn slope(&self) -> Option<Slope> {
+        let Law::Open { from, to, .. } = self.law else { return None };
+        let length_s = self.end_ns.saturating_sub(self.begin_ns) as f64 / 1e9;
+        (from + to > 0 && length_s > 0.0).then(|| Slope {
+            // A ramp from or to nothing begins or ends at one a second.
+            from: from.max(1) as f64,
+            to: to.max(1) as f64,
+            length_s,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(from: u64, to: u64) -> Segment {
+        Segment {
+            lap: 0,
+            number: 0,
+            connections: 10,
+            law: Law::Open { from, to, arrivals: Arrivals::Uniform },
+            begin_ns: 1_000_000_000,
+            end_ns: 3_000_000_000,
+            measured_ns: 1_000_000_000,
+            first_slot: 0,
+        }
+    }
+
+    #[test]
+    fn the_turns_go_on_after_a_change_of_rate() {
+        let share = Share { thread: 0, threads: 1, connections: 10 };
+        let clock = Clock::start();
+        let first = segment(5, 5);
+        assert_eq!(first.slots_until(2_500_000_000), 8);
+        let next = Segment { first_slot: 8, begin_ns: 2_500_000_000, ..first };
+        let due = next.schedule(share, 0, &clock).unwrap().due(0, u64::MAX).unwrap();
+        assert_eq!((due.connection, due.at_ns), (8, 0));
+    }
+
+    #[test]
+    fn a_thread_without_users_or_a_pause_has_no_schedule() {
+        let clock = Clock::start();
+        let share = Share { thread: 10, threads: 11, connections: 11 };
+        assert!(segment(5, 5).schedule(share, 0, &clock).is_none());
+        let share = Share { thread: 0, threads: 11, connections: 11 };
+        assert!(Segment { law: Law::Pause, ..segment(5, 5) }.schedule(share, 0, &clock).is_none());
+        assert!(segment(0, 0).schedule(share, 0, &clock).is_none());
+        assert!(segment(0, 5).schedule(share, 0, &clock).is_some());
+    }
+}
