@@ -185,6 +185,7 @@ impl<N: Dial> Driver<N> {
             if segment.begin_ns > now_ns {
                 return;
             }
+            self.begin_lap(&segment);
             let next_ns = self.ahead.front().map_or(u64::MAX, |next| next.begin_ns);
             let end_ns = segment.end_ns.min(next_ns);
             let behind = match segment.law {
@@ -208,20 +209,25 @@ impl<N: Dial> Driver<N> {
     }
 
     fn begin(&mut self, segment: Segment) {
-        if self.begun.as_ref().is_none_or(|begun| begun.lap != segment.lap) {
-            self.begun = Some(Begun {
-                lap: segment.lap,
-                cpu: Cpu::of_this_thread(),
-                ring: self.sessions.counters(),
-                sent: self.book.recorder().sent(),
-            });
-            if let Law::Closed { depth } = segment.law {
-                let users = Share { connections: segment.connections, ..self.share }.len();
-                (0..users).for_each(|local| (0..depth).for_each(|_| self.book.vacate(local)));
-            }
-        }
         let schedule = segment.schedule(self.share, self.plan.users.first, &self.clock);
         self.load = Some(Load { segment, schedule });
+    }
+
+    /// The first segment of a lap has begun.
+    fn begin_lap(&mut self, segment: &Segment) {
+        if self.begun.as_ref().is_some_and(|begun| begun.lap == segment.lap) {
+            return;
+        }
+        self.begun = Some(Begun {
+            lap: segment.lap,
+            cpu: Cpu::of_this_thread(),
+            ring: self.sessions.counters(),
+            sent: self.book.recorder().sent(),
+        });
+        if let Law::Closed { depth } = segment.law {
+            let users = Share { connections: segment.connections, ..self.share }.len();
+            (0..users).for_each(|local| (0..depth).for_each(|_| self.book.vacate(local)));
+        }
     }
 
     /// Sends what is due, up to a bound a turn. Whether more is due.
