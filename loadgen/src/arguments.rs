@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::PlanArguments;
 use crate::expect::Expectation;
+use crate::merge::MergeArguments;
 use crate::parse::{self, Users};
 use crate::scenario::{Percentage, RateRange, Search};
 use crate::sources::SourceChoice;
@@ -93,6 +95,10 @@ pub enum Command {
     Search(Box<SearchArguments>),
     /// Steer a run through its control socket
     Control(ControlArguments),
+    /// Make one report of those of several client machines
+    Merge(MergeArguments),
+    /// Plan capacity: how many servers a show needs, and what each carries
+    Plan(PlanArguments),
 }
 
 /// When users shake.

@@ -27,6 +27,7 @@ pub mod health;
 pub mod host;
 pub mod lap;
 pub mod limits;
+pub mod merge;
 pub mod network;
 pub mod orders;
 pub mod outcome;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hongbao_loadgen::arguments::{Command, CommandLine};
-use hongbao_loadgen::{command, control};
+use hongbao_loadgen::{capacity, command, control, merge};
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
@@ -12,6 +12,8 @@ fn main() -> ExitCode {
         Command::Scenario(arguments) => command::scenario(&arguments),
         Command::Search(arguments) => command::search(&arguments),
         Command::Control(arguments) => control::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Plan(arguments) => capacity::run(&arguments),
     };
     match done {
         Ok(exit) => exit.into(),

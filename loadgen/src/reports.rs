@@ -1,10 +1,10 @@
-//! Reads reports back, for the commands that work on finished ones.
+//! Reports as files, for the commands that work on finished ones.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::report::{Report, SCHEMA};
 
 /// A report of a day's run, its seconds with their histograms, is about 100 MB.
@@ -33,6 +33,27 @@ pub fn parse(bytes: &[u8]) -> Result<Report, String> {
         None => return Err("it has no `schema`: it is no report of `hongbao-loadgen`".to_owned()),
     }
     serde_json::from_value(value).map_err(|error| format!("it is damaged: {error}"))
+}
+
+/// Writes a report as JSON; `-` is standard output.
+pub fn write(path: &Path, report: &Report) -> Result<(), Failure> {
+    let failed = |why: String| Failure::error(format!("writing the report to {}: {why}", path.display()));
+    let mut bytes = serde_json::to_vec_pretty(report).map_err(|error| failed(error.to_string()))?;
+    bytes.push(b'\n');
+    let written =
+        if path == Path::new("-") { std::io::stdout().lock().write_all(&bytes) } else { std::fs::write(path, &bytes) };
+    written.map_err(|error| failed(error.to_string()))
+}
+
+/// How a program ends that has this to report.
+pub fn exit(report: &Report) -> Exit {
+    if !report.valid {
+        Exit::Invalid
+    } else if report.passed && report.audit.is_clean() {
+        Exit::Good
+    } else {
+        Exit::Threshold
+    }
 }
 
 #[cfg(test)]
