@@ -109,6 +109,17 @@ pub const PARTIAL_FRAMES: usize = 256;
 /// Longest wait after the end for connections to end in an orderly way, in milliseconds.
 pub const CLOSE_WAIT_MS: u64 = 2_000;
 
+// The daemon's metrics (server.rs).
+
+/// Longest wait for the daemon's metrics, in milliseconds.
+pub const SERVER_METRICS_TIMEOUT_MS: u64 = 2_000;
+
+/// Bytes of the daemon's metrics that are read at most: 50 SETs tell about 100 kB.
+pub const SERVER_METRICS_BYTES_MAX: u64 = 16 << 20;
+
+/// SETs that are told apart in the metrics of the daemon, which has 256 at most.
+pub const SERVER_SETS_MAX: u32 = 1_024;
+
 const _: () = assert!(
     TIMEOUT_SECONDS_MAX * 1_000_000 <= (u32::MAX / 2) as u64,
     "ages are told from 32-bit microseconds, which must not come round within a timeout"
