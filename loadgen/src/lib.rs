@@ -25,6 +25,8 @@ pub mod expect;
 pub mod frames;
 pub mod health;
 pub mod host;
+pub mod html;
+pub mod human;
 pub mod lap;
 pub mod limits;
 pub mod merge;

@@ -1,5 +1,7 @@
 //! Reports for tests: small, complete, and right in themselves.
 
+pub(crate) mod million;
+
 use hdrhistogram::Histogram;
 
 use crate::audit::Findings;
