@@ -21,11 +21,13 @@ const ALL: &[Builtin] = files![
     "phase-3",
     "peak",
     "storm",
+    "million",
     "connect-10k",
     "phase-2-10k",
     "phase-3-10k",
     "peak-10k",
     "storm-10k",
+    "million-10k",
 ];
 
 /// All of them, the small twins after the large ones.
