@@ -148,7 +148,7 @@ fn the_documents_name_real_flags() {
     let foreign =
         ["--release", "--locked", "--bench", "--help", "--workspace", "--all-targets", "--version", "--offline"];
     let mut unknown = BTreeMap::new();
-    for name in ["README.md", "ARCHITECTURE.md", "deploy/README.md", "daemon/benches/README.md"] {
+    for name in ["README.md", "ARCHITECTURE.md", "deploy/README.md", "daemon/benches/README.md", "loadgen/README.md"] {
         let Ok(text) = fs::read_to_string(root().join(name)) else { continue };
         for (at, _) in text.match_indices("--") {
             let flag: String = text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();

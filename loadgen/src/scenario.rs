@@ -239,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_readme_is_a_scenario() {
+        let readme = include_str!("../README.md");
+        let json = readme.split("```json").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert_eq!(Scenario::parse(json, "the README").unwrap().stages.len(), 5);
+    }
+
+    #[test]
     fn every_scenario_has_a_small_twin_that_does_the_same() {
         for large in builtin().iter().filter(|one| !one.name.ends_with("-10k")) {
             let small = find(&format!("{}-10k", large.name.trim_end_matches("-1m"))).expect(large.name);
