@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::PlanArguments;
 use crate::expect::Expectation;
 use crate::merge::MergeArguments;
+use crate::outputs::OutputArguments;
 use crate::parse::{self, Users};
 use crate::scenario::{Percentage, RateRange, Search};
+use crate::server::Target;
 use crate::sources::SourceChoice;
 
 const EXIT_CODES: &str = "\
@@ -21,6 +23,9 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   # 60,000 shakes a second over 18,000 connections for a minute, 5 s of warm-up apart from it
   hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 60k --duration 60s --warm-up 5s --json report.json
+
+  # the same as a page with charts, with the server's CPU, memory and fairness in it
+  hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 60k --server-metrics 127.0.0.1:9866 --html report.html
 
   # the rate goes from 10,000 to 60,000 within a minute; exit code 99 where the 99th percentile is not below 20 ms
   hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 10k..60k --duration 60s --expect 'p99<20ms'
@@ -352,9 +357,13 @@ pub struct Common {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Report")]
     pub cap_per_sponsor: u32,
 
-    /// Write the report as JSON; - is standard output
-    #[arg(long, value_name = "FILE", help_heading = "Report")]
-    pub json: Option<PathBuf>,
+    /// Metrics of the server, for its part of the report: 127.0.0.1:9866
+    #[arg(long, value_name = "ADDRESS:PORT|URL", help_heading = "Report")]
+    pub server_metrics: Option<Target>,
+
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub outputs: OutputArguments,
 
     /// Write each envelope received as one JSON object a line
     #[arg(long, value_name = "FILE", help_heading = "Report")]

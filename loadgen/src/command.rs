@@ -1,9 +1,7 @@
 //! `run`, `scenario` and `search`: from the command line to the exit code.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
 
 use hongbao_uring::Support;
 
@@ -13,11 +11,14 @@ use crate::conductor::{Conducted, Conductor, Desk};
 use crate::control::ControlSocket;
 use crate::exit::{Exit, Failure};
 use crate::host::Host;
+use crate::outputs::Outputs;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::Report;
+use crate::reports;
 use crate::run::Run;
 use crate::scenario::{Scenario, builtin};
+use crate::server::Watch;
 use crate::signals::Interrupts;
 use crate::total::Total;
 
@@ -61,8 +62,7 @@ fn load(scenario: &Scenario, target: SocketAddr, arguments: &Common) -> Result<E
     let plan = Plan::new(scenario, target, arguments, &host, is_direct(arguments.descriptors, &support))?;
     let mut progress = Progress::new(arguments.quiet);
     progress.say(&format!("hongbao-loadgen: {plan}\nhongbao-loadgen: {support}"));
-    // Made before the load, so that a path that cannot be written costs no run.
-    let json = arguments.json.as_deref().map(Output::create).transpose()?;
+    let outputs = Outputs::create(&arguments.outputs)?;
     let claims = ClaimsFile::create(arguments.claims.as_deref())?;
     let control = arguments.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
     let interrupts = Interrupts::take_over()?;
@@ -74,6 +74,7 @@ fn load(scenario: &Scenario, target: SocketAddr, arguments: &Common) -> Result<E
         control,
         hold: arguments.hold,
         restart_command: arguments.restart_command.as_deref(),
+        server: arguments.server_metrics.clone().map(Watch::new),
     };
     let conducted = Conductor::new(&mut run, desk).conduct();
     progress.finish();
@@ -81,16 +82,8 @@ fn load(scenario: &Scenario, target: SocketAddr, arguments: &Common) -> Result<E
     if !arguments.quiet {
         eprint!("{}", report.table());
     }
-    if let Some(json) = json {
-        json.write(&report)?;
-    }
-    Ok(if !report.valid {
-        Exit::Invalid
-    } else if report.passed && report.audit.is_clean() {
-        Exit::Good
-    } else {
-        Exit::Threshold
-    })
+    outputs.write(&report)?;
+    Ok(reports::exit(&report))
 }
 
 /// The failure of a thread says more than that the conductor could not go on.
@@ -109,32 +102,5 @@ const fn is_direct(choice: DescriptorChoice, support: &Support) -> bool {
         DescriptorChoice::Auto => support.direct_descriptors,
         DescriptorChoice::Direct => true,
         DescriptorChoice::Plain => false,
-    }
-}
-
-/// Where the JSON goes.
-enum Output {
-    Standard,
-    File(Box<Path>, File),
-}
-
-impl Output {
-    fn create(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
-            return Ok(Self::Standard);
-        }
-        let file = File::create(path).map_err(|error| Failure::error(format!("making {}: {error}", path.display())))?;
-        Ok(Self::File(path.into(), file))
-    }
-
-    fn write(self, report: &Report) -> Result<(), Failure> {
-        let mut bytes =
-            serde_json::to_vec_pretty(report).map_err(|error| Failure::error(format!("the report: {error}")))?;
-        bytes.push(b'\n');
-        let (name, written) = match self {
-            Self::Standard => ("standard output".to_owned(), io::stdout().lock().write_all(&bytes)),
-            Self::File(path, mut file) => (path.display().to_string(), file.write_all(&bytes)),
-        };
-        written.map_err(|error| Failure::error(format!("writing the report to {name}: {error}")))
     }
 }

@@ -8,6 +8,7 @@ use crate::exit::Failure;
 use crate::limits::{LAPS_OPEN_MAX, RESTART_NOTICE_S};
 use crate::orders::Order;
 use crate::outcome::{LapOutcome, StageOutcome};
+use crate::packets::Packets;
 use crate::progress::Progress;
 use crate::record::Lap;
 use crate::run::Run;
@@ -15,6 +16,7 @@ use crate::scenario::{Scenario, Search as Range, Stage};
 use crate::search::{self, Search, Step, Verdict};
 use crate::segment::{Law, Segment};
 use crate::series::{Point, Span};
+use crate::server::Watch;
 use crate::signals::Interrupts;
 
 /// How often the main thread looks at what the threads handed over.
@@ -42,6 +44,8 @@ pub struct Desk<'a> {
     pub hold: bool,
     /// Restarts the server.
     pub restart_command: Option<&'a str>,
+    /// Asks the server for its side.
+    pub server: Option<Watch>,
 }
 
 /// See the module's text.
@@ -61,6 +65,8 @@ pub struct Conductor<'a> {
     interrupts_seen: u32,
     stopping: bool,
     search: Option<search::Answer>,
+    packets: Packets,
+    warnings: Vec<String>,
 }
 
 /// What a run came to.
@@ -72,6 +78,8 @@ pub struct Conducted {
     pub interrupted: bool,
     /// What a search found.
     pub search: Option<search::Answer>,
+    /// What there is to know besides.
+    pub warnings: Vec<String>,
 }
 
 impl<'a> Conductor<'a> {
@@ -92,6 +100,8 @@ impl<'a> Conductor<'a> {
             interrupts_seen: 0,
             stopping: false,
             search: None,
+            packets: Packets::default(),
+            warnings: Vec::new(),
         }
     }
 
@@ -107,7 +117,13 @@ impl<'a> Conductor<'a> {
             self.look()?;
         }
         walked?;
-        Ok(Conducted { outcomes: self.outcomes, interrupted: self.stopping, search: self.search })
+        self.hear_server();
+        Ok(Conducted {
+            outcomes: self.outcomes,
+            interrupted: self.stopping,
+            search: self.search,
+            warnings: self.warnings,
+        })
     }
 
     fn walk(&mut self) -> Result<(), Failure> {
@@ -223,6 +239,9 @@ impl<'a> Conductor<'a> {
             measured: clock.second(segment.measured_ns + NS_PER_SECOND - 1),
             end: clock.second(segment.end_ns + NS_PER_SECOND - 1),
         });
+        if let Some(server) = &mut self.desk.server {
+            server.expect(self.outcomes.len() as u32, segment.measured_ns, segment.end_ns);
+        }
         outcome.lap = Some(LapOutcome::ordered(&segment, self.run.established()));
         self.desk.progress.begin_load(&stage.name, (stage.warm_up.0 + stage.duration.0).as_secs());
         self.outcomes.push(outcome);
@@ -252,7 +271,11 @@ impl<'a> Conductor<'a> {
 
     fn hold(&mut self, stage: &Stage, outcome: &mut StageOutcome) -> Result<(), Failure> {
         self.await_end_of_load()?;
-        let end_ns = self.now_ns() + stage.duration.0.as_nanos() as u64;
+        let begin_ns = self.now_ns();
+        let end_ns = begin_ns + stage.duration.0.as_nanos() as u64;
+        if let Some(server) = &mut self.desk.server {
+            server.expect(self.outcomes.len() as u32, begin_ns, end_ns);
+        }
         while self.goes_on() && self.now_ns() < end_ns {
             self.look()?;
         }
@@ -360,6 +383,7 @@ impl<'a> Conductor<'a> {
 
     /// How the last stage went, as a trial.
     fn judge(&mut self) -> Verdict {
+        self.hear_server();
         let points = self.run.series.points().to_vec();
         let Some(outcome) = self.outcomes.last() else { return Verdict::Invalid };
         let since_ns = self.run.clock().first_second_ns();
@@ -398,6 +422,19 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
+    /// Takes in what the server said of the stages that are over.
+    fn hear_server(&mut self) {
+        let now_ns = self.now_ns();
+        let Some(server) = &mut self.desk.server else { return };
+        for (place, said) in server.take(now_ns) {
+            match (said, self.outcomes.get_mut(place as usize)) {
+                (Ok(report), Some(outcome)) => outcome.server = Some(report),
+                (Err(error), _) if !self.warnings.contains(&error.to_string()) => self.warnings.push(error.to_string()),
+                _ => {}
+            }
+        }
+    }
+
     fn note_connections(&mut self) {
         let established = self.run.established();
         if let Some(last) = self.outcomes.last_mut() {
@@ -421,8 +458,17 @@ impl<'a> Conductor<'a> {
         }
         self.run.take_in()?;
         self.take_laps();
+        if let Some(server) = &mut self.desk.server {
+            server.turn(self.run.clock().now_ns());
+        }
         let established = self.run.established();
-        while let Some(point) = self.run.series.complete(|point| point.connections = established) {
+        let packets = &mut self.packets;
+        let mut more = |point: &mut Point| {
+            let segments = packets.since_last();
+            point.connections = established;
+            (point.segments_in, point.segments_out) = (segments.received, segments.sent);
+        };
+        while let Some(point) = self.run.series.complete(&mut more) {
             self.last = point.clone();
             if point.stage.is_some() || point.answered > 0 {
                 self.desk.progress.second(point);
@@ -458,6 +504,9 @@ impl<'a> Conductor<'a> {
         let begin_ns = at_ns.max(live.begin_ns);
         self.follow(Segment { law: Law::Pause, begin_ns, end_ns: begin_ns, number: self.segments, ..live })?;
         self.run.series.cut(self.run.clock().second(begin_ns));
+        if let Some(server) = &mut self.desk.server {
+            server.cut(begin_ns);
+        }
         if let Some(lap) = self.outcomes.last_mut().and_then(|last| last.lap.as_mut()) {
             lap.end_ns = begin_ns;
         }

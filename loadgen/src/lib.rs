@@ -33,6 +33,7 @@ pub mod merge;
 pub mod network;
 pub mod orders;
 pub mod outcome;
+pub mod outputs;
 pub mod packets;
 pub mod parse;
 pub mod parting;

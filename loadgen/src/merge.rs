@@ -15,6 +15,7 @@ use clap::Args;
 
 use crate::audit::Caps;
 use crate::exit::{Exit, Failure};
+use crate::outputs::{OutputArguments, Outputs};
 use crate::reports;
 
 pub use join::{Part, join, judge};
@@ -49,9 +50,9 @@ pub struct MergeArguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub cap_per_sponsor: u32,
 
-    /// Write the merged report as JSON; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub outputs: OutputArguments,
 
     /// No table on standard error
     #[arg(long)]
@@ -79,9 +80,8 @@ pub fn run(arguments: &MergeArguments) -> Result<Exit, Failure> {
     if !arguments.quiet {
         eprint!("{}", report.table());
     }
-    if let Some(path) = &arguments.json {
-        reports::write(path, &report)?;
-    }
+    // Made only now: it may be one of the files that were read.
+    Outputs::create(&arguments.outputs)?.write(&report)?;
     Ok(reports::exit(&report))
 }
 

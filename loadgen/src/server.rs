@@ -1,6 +1,8 @@
 //! The daemon's side of a stage, from two scrapes of its `/metrics`. A daemon that cannot be asked costs a run its figures, never
 //! the run: asking goes on beside the load, and an error is for the report's warnings.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +14,8 @@ use ureq::http::Uri;
 
 use crate::limits::{SERVER_METRICS_BYTES_MAX, SERVER_METRICS_TIMEOUT_MS, SERVER_SETS_MAX};
 use crate::report::ServerReport;
+
+pub use watch::Watch;
 
 const TIMEOUT: Duration = Duration::from_millis(SERVER_METRICS_TIMEOUT_MS);
 

@@ -107,7 +107,7 @@ impl<'a> Total<'a> {
             begun_unix_us: self.begun_unix_us,
             valid: invalid_reasons.is_empty(),
             invalid_reasons,
-            warnings: health::warnings(&facts),
+            warnings: [health::warnings(&facts), self.conducted.warnings.clone()].concat(),
             passed: held && self.conducted.search.is_none_or(|answer| answer.rate > 0),
             expectations: Vec::new(),
             loop_kind: if depth.is_some() { "closed" } else { "open" }.to_owned(),

@@ -287,3 +287,22 @@ fn a_wrong_command_line_ends_with_2() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--rate is needed"));
     assert!(output.stdout.is_empty());
 }
+
+#[test]
+fn the_page_is_written_and_a_server_that_tells_no_metrics_is_a_warning_and_no_more() {
+    let server = Server::start(none);
+    let page = tempfile::NamedTempFile::new().unwrap();
+    // The server of the shakes answers no HTTP: what speaks there is not understood, or not at all.
+    let line = format!(
+        "--connections 4 --rate 100 --duration 1s {PATIENT} --html {} --server-metrics {}",
+        page.path().display(),
+        server.address
+    );
+    let ran = run(&server, &line);
+    ran.expect_exit(0);
+    let warnings = ran.report["warnings"].to_string();
+    assert!(warnings.contains("asking http://127.0.0.1"), "{warnings}");
+    assert!(ran.report["stages"][0]["server"].is_null());
+    let page = std::fs::read_to_string(page.path()).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("</svg>") && page.contains("asking http"), "{page}");
+}

@@ -1,0 +1,71 @@
+//! Where a finished report goes.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::exit::Failure;
+use crate::html;
+use crate::report::Report;
+
+/// The flags of every command that makes a report.
+#[derive(Args, Debug, Default)]
+pub struct OutputArguments {
+    /// Write the report as JSON; - is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub json: Option<PathBuf>,
+
+    /// Write the report as one HTML page with its charts; - is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub html: Option<PathBuf>,
+}
+
+/// Files that have been made, and wait for the report.
+pub struct Outputs {
+    json: Option<Output>,
+    html: Option<Output>,
+}
+
+impl Outputs {
+    /// Makes the files: before the load, so that a path that cannot be written costs no run.
+    pub fn create(arguments: &OutputArguments) -> Result<Self, Failure> {
+        let create = |path: &Option<PathBuf>| path.as_deref().map(Output::create).transpose();
+        Ok(Self { json: create(&arguments.json)?, html: create(&arguments.html)? })
+    }
+
+    /// Writes the report to all of them.
+    pub fn write(self, report: &Report) -> Result<(), Failure> {
+        if let Some(json) = self.json {
+            let mut bytes =
+                serde_json::to_vec_pretty(report).map_err(|error| Failure::error(format!("the report: {error}")))?;
+            bytes.push(b'\n');
+            json.write(&bytes)?;
+        }
+        self.html.map_or(Ok(()), |output| output.write(html::page(report).as_bytes()))
+    }
+}
+
+enum Output {
+    Standard,
+    File(Box<Path>, File),
+}
+
+impl Output {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self::Standard);
+        }
+        let file = File::create(path).map_err(|error| Failure::error(format!("making {}: {error}", path.display())))?;
+        Ok(Self::File(path.into(), file))
+    }
+
+    fn write(self, bytes: &[u8]) -> Result<(), Failure> {
+        let (name, written) = match self {
+            Self::Standard => ("standard output".to_owned(), io::stdout().lock().write_all(bytes)),
+            Self::File(path, mut file) => (path.display().to_string(), file.write_all(bytes)),
+        };
+        written.map_err(|error| Failure::error(format!("writing the report to {name}: {error}")))
+    }
+}
