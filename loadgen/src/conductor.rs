@@ -53,6 +53,8 @@ pub struct Conductor<'a> {
     desk: Desk<'a>,
     run: &'a mut Run,
     outcomes: Vec<StageOutcome>,
+    /// The stage at hand; of a search, the rate that is tried.
+    stage: String,
     connections: u32,
     laps: u32,
     laps_open: u32,
@@ -89,6 +91,7 @@ impl<'a> Conductor<'a> {
             desk,
             run,
             outcomes: Vec::new(),
+            stage: String::new(),
             connections: 0,
             laps: 0,
             laps_open: 0,
@@ -130,6 +133,7 @@ impl<'a> Conductor<'a> {
         let scenario = self.desk.scenario;
         let mut held = self.desk.hold;
         for stage in &scenario.stages {
+            self.stage.clone_from(&stage.name);
             let mut outcome = StageOutcome::new(&stage.name, &stage.expect, self.now_ns());
             self.connect(stage, &mut outcome)?;
             let has_load = stage.rate.is_some() || stage.depth.is_some() || stage.search.is_some();
@@ -369,6 +373,7 @@ impl<'a> Conductor<'a> {
             let mut outcome = begun.clone();
             outcome.name = format!("{} {rate}/s", stage.name);
             outcome.is_trial = true;
+            self.stage.clone_from(&outcome.name);
             self.load(stage, Law::Open { from: rate, to: rate, arrivals }, outcome, None)?;
             self.await_end_of_load()?;
             self.await_laps(0)?;
@@ -590,7 +595,6 @@ impl<'a> Conductor<'a> {
     }
 
     fn status(&self) -> Status {
-        let stage = self.desk.scenario.stages.get(self.outcomes.len().saturating_sub(1));
         let rate = self.live.and_then(|live| match live.law {
             Law::Open { to, .. } => Some(to),
             Law::Pause => Some(0),
@@ -598,11 +602,7 @@ impl<'a> Conductor<'a> {
         });
         Status {
             phase: self.phase,
-            stage: self
-                .outcomes
-                .last()
-                .map_or_else(|| stage.map(|stage| stage.name.clone()), |last| Some(last.name.clone()))
-                .unwrap_or_default(),
+            stage: self.stage.clone(),
             connections: self.run.established(),
             connections_target: u64::from(self.connections),
             rate_target_qps: rate,
