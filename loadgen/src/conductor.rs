@@ -372,14 +372,14 @@ impl<'a> Conductor<'a> {
             self.desk.progress.say(&format!("{word} {rate}/s"));
             let mut outcome = begun.clone();
             outcome.name = format!("{} {rate}/s", stage.name);
-            outcome.is_trial = true;
+            outcome.trial = Some(false);
             self.stage.clone_from(&outcome.name);
             self.load(stage, Law::Open { from: rate, to: rate, arrivals }, outcome, None)?;
             self.await_end_of_load()?;
             self.await_laps(0)?;
             let verdict = self.judge();
             if let Some(last) = self.outcomes.last_mut() {
-                last.trial_held = verdict == Verdict::Held;
+                last.trial = Some(verdict == Verdict::Held);
             }
             search.take(verdict);
         }

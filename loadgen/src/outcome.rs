@@ -29,10 +29,8 @@ pub struct StageOutcome {
     pub lap: Option<LapOutcome>,
     /// The daemon's side.
     pub server: Option<ServerReport>,
-    /// A rate that a search tried ...
-    pub is_trial: bool,
-    /// ... and that held: only then does it count in the figures of the whole.
-    pub trial_held: bool,
+    /// Of a rate that a search tried: whether it held; only then does it count in the figures of the whole.
+    pub trial: Option<bool>,
     /// Why its figures say nothing, whatever they are.
     pub problem: Option<String>,
 }
@@ -147,8 +145,7 @@ impl StageOutcome {
             establish_ms: None,
             lap: None,
             server: None,
-            is_trial: false,
-            trial_held: false,
+            trial: None,
             problem: None,
         }
     }
@@ -167,6 +164,7 @@ impl StageOutcome {
         let begun_ns = lap.map_or(self.begun_ns, |lap| lap.begin_ns);
         let mut report = StageReport {
             name: self.name.clone(),
+            trial: self.trial,
             begun_s: (begun_ns.cast_signed() - since_ns) as f64 / 1e9,
             warm_up_s: seconds(LapOutcome::warm_up),
             duration_s: seconds(LapOutcome::measured),

@@ -98,6 +98,8 @@ pub struct Report {
 pub struct StageReport {
     /// Its name in the scenario.
     pub name: String,
+    /// Of a rate that a search tried: whether it held. None of any other stage.
+    pub trial: Option<bool>,
     /// When its load (or, where it has none, its ramp) began, in seconds since `started_unix_s`.
     pub begun_s: f64,
     /// Seconds of warm-up.

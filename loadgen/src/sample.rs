@@ -50,6 +50,7 @@ pub(crate) fn stage(name: &str) -> StageReport {
     let latencies: Vec<u64> = (1..=1_000).map(|n| n * 10).collect();
     StageReport {
         name: name.to_owned(),
+        trial: None,
         begun_s: 2.0,
         warm_up_s: 1.0,
         duration_s: 10.0,

@@ -84,7 +84,7 @@ impl<'a> Total<'a> {
         let mut invalid_reasons = health::reasons(&facts, &self.plan.bounds);
         for (outcome, stage) in self.conducted.outcomes.iter().zip(&stages) {
             // A rate that a search tried in vain says what the limit is, and spoils nothing.
-            if !outcome.is_trial {
+            if outcome.trial.is_none() {
                 let reasons = stage.invalid_reasons.iter().map(|reason| format!("stage `{}`: {reason}", stage.name));
                 invalid_reasons.extend(reasons.filter(|_| stages.len() > 1));
             }
@@ -96,7 +96,7 @@ impl<'a> Total<'a> {
         let held = stages
             .iter()
             .zip(&self.conducted.outcomes)
-            .all(|(stage, outcome)| outcome.is_trial || stage.expectations.iter().all(|expected| expected.held));
+            .all(|(stage, outcome)| outcome.trial.is_some() || stage.expectations.iter().all(|expected| expected.held));
         let mut report = Report {
             schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -207,5 +207,5 @@ impl<'a> Total<'a> {
 
 /// Loads that count in the figures of the whole: all, but of a search those that held.
 fn counted(outcomes: &[StageOutcome]) -> impl Iterator<Item = &LapOutcome> {
-    outcomes.iter().filter(|outcome| !outcome.is_trial || outcome.trial_held).filter_map(|outcome| outcome.lap.as_ref())
+    outcomes.iter().filter(|outcome| outcome.trial != Some(false)).filter_map(|outcome| outcome.lap.as_ref())
 }

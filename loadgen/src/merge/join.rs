@@ -150,6 +150,7 @@ impl<'a> Members<'a> {
         let first = &self.parts[0].report.stages[self.place];
         Ok(StageReport {
             name: first.name.clone(),
+            trial: first.trial.map(|_| stages().all(|stage| stage.trial == Some(true))),
             begun_s: self.begins(started_unix_s).fold(f64::INFINITY, f64::min),
             warm_up_s: largest(stages().map(|stage| stage.warm_up_s)),
             duration_s: largest(stages().map(|stage| stage.duration_s)),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::{Expected, Report};
 
 impl Report {
     /// The table for people, several lines.
@@ -51,6 +51,9 @@ impl Report {
             }
             writeln!(to)?;
         }
+        if self.stages.len() > 1 {
+            self.write_stages(to)?;
+        }
         let audit = &self.audit;
         writeln!(
             to,
@@ -65,9 +68,48 @@ impl Report {
             self.cpu.cores,
             self.ring.enters as f64 / (self.ring.sends.max(1)) as f64
         )?;
+        for (stage, expected) in self.missed() {
+            writeln!(to, "missed       {stage}{} was {}", expected.expectation, expected.measured)?;
+        }
         self.warnings.iter().try_for_each(|warning| writeln!(to, "warning      {warning}"))?;
         writeln!(to, "valid        {}", if self.valid { "yes" } else { "NO" })?;
         self.invalid_reasons.iter().try_for_each(|reason| writeln!(to, "             {reason}"))
+    }
+}
+
+impl Report {
+    fn write_stages(&self, to: &mut String) -> std::fmt::Result {
+        write!(to, "{:<20} {:>9} {:>9} {:>10} {:>7}", "stage", "users", "asked/s", "answered/s", "errors")?;
+        writeln!(to, " {:>9} {:>9} {:>9} {:>9} {:>11}", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "connected s")?;
+        for stage in &self.stages {
+            let requests = &stage.requests;
+            let errors =
+                requests.timed_out + requests.lost + requests.not_sent.disconnected + requests.not_sent.overdue;
+            let asked = stage.rate_target_qps.map_or_else(|| "-".to_owned(), |rate| rate.to_string());
+            write!(to, "{:<20} {:>9} {asked:>9} {:>10.1} {errors:>7}", stage.name, stage.connections, stage.rate_qps)?;
+            let latency = &stage.latency_us;
+            for us in [latency.p50, latency.p99, latency.p99_9, latency.max] {
+                write!(to, " {:>9.3}", us as f64 / 1_000.0)?;
+            }
+            let connected = stage.establish_ms.map_or_else(|| "-".to_owned(), |ms| format!("{:.1}", ms as f64 / 1e3));
+            writeln!(to, " {connected:>11}")?;
+        }
+        if let Some(found) = self.search {
+            let sure = if found.confirmed { "confirmed" } else { "not confirmed" };
+            writeln!(to, "highest rate {}/s, {sure}; the limit is {}", found.rate, found.limit.words())?;
+        }
+        Ok(())
+    }
+
+    /// What was expected and did not hold, with its stage; rates that a search tried in vain are not among them.
+    fn missed(&self) -> impl Iterator<Item = (String, &Expected)> {
+        let of_stages = self
+            .stages
+            .iter()
+            .filter(|stage| stage.trial.is_none())
+            .flat_map(|stage| stage.expectations.iter().map(|expected| (format!("{}: ", stage.name), expected)));
+        let of_run = self.expectations.iter().map(|expected| (String::new(), expected));
+        of_stages.chain(of_run).filter(|(_, expected)| !expected.held)
     }
 }
 

@@ -69,6 +69,7 @@ fn stage(number: u32, seconds: &[Point]) -> StageReport {
     let (latency_us, service_us, lateness_us) = distributions(seconds, Some(number));
     StageReport {
         name: ["phase-2", "phase-3"][number as usize].to_owned(),
+        trial: None,
         begun_s: f64::from(BEGINS[number as usize]),
         warm_up_s: f64::from(WARM_UP),
         duration_s: f64::from(SECONDS - WARM_UP),
