@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::PlanArguments;
+use crate::compare::CompareArguments;
 use crate::expect::Expectation;
 use crate::merge::MergeArguments;
 use crate::outputs::OutputArguments;
@@ -102,6 +103,8 @@ pub enum Command {
     Control(ControlArguments),
     /// Make one report of those of several client machines
     Merge(MergeArguments),
+    /// Compare the figures of two reports
+    Compare(CompareArguments),
     /// Plan capacity: how many servers a show needs, and what each carries
     Plan(PlanArguments),
 }

@@ -13,6 +13,7 @@ pub mod capacity;
 pub mod claims;
 pub mod clock;
 pub mod command;
+pub mod compare;
 pub mod conductor;
 pub mod connector;
 pub mod control;

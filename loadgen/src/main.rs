@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hongbao_loadgen::arguments::{Command, CommandLine};
-use hongbao_loadgen::{capacity, command, control, merge};
+use hongbao_loadgen::{capacity, command, compare, control, merge};
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Search(arguments) => command::search(&arguments),
         Command::Control(arguments) => control::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Plan(arguments) => capacity::run(&arguments),
     };
     match done {

@@ -306,3 +306,27 @@ fn the_page_is_written_and_a_server_that_tells_no_metrics_is_a_warning_and_no_mo
     let page = std::fs::read_to_string(page.path()).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("</svg>") && page.contains("asking http"), "{page}");
 }
+
+#[test]
+fn a_report_compared_with_itself_is_not_worse_and_a_foreign_file_is_named() {
+    let server = Server::start(none);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    let report = run(&server, &format!("--connections 4 --rate 100 --duration 200ms {PATIENT}")).report;
+    std::fs::write(&path, report.to_string()).unwrap();
+    let compare = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hongbao-loadgen"));
+        command.arg("compare").args(arguments).output().expect("the binary starts")
+    };
+    let path = path.to_str().unwrap();
+    let table = compare(&[path, path]);
+    assert_eq!(table.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&table.stdout).contains("answers a second"));
+    let object: Value = serde_json::from_slice(&compare(&[path, path, "--json"]).stdout).unwrap();
+    assert_eq!(object["worse"], false);
+    let foreign = folder.path().join("foreign.json");
+    std::fs::write(&foreign, "{}").unwrap();
+    let refused = compare(&[path, foreign.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("foreign.json"));
+}

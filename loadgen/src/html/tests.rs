@@ -95,6 +95,15 @@ fn missed_expectations_and_an_unclean_audit_are_seen_at_the_top() {
 }
 
 #[test]
+fn a_search_tells_what_it_found_and_not_what_its_trials_missed() {
+    let mut report = million::report();
+    report.search = Some(crate::search::Answer { rate: 91_000, confirmed: true, limit: crate::search::Limit::Server });
+    let page = page(&report);
+    assert!(page.contains("91,000 a second hold, confirmed") && page.contains("✓ Good"));
+    assert!(!page.contains("expectations missed"));
+}
+
+#[test]
 fn a_report_of_nothing_and_one_of_a_single_second_have_a_page() {
     let empty = page(&an_empty_report());
     assert!(empty.contains("No second of load was recorded") && drawings(&empty).is_empty());
