@@ -95,6 +95,8 @@ impl Book {
                 self.vacate(connection);
             }
             Answered::Late(shake) => self.recorder.answered_late(&shake),
+            // It counted as given up; in which lap is not known any more.
+            Answered::Forgotten => {}
             Answered::Twice | Answered::Unknown => self.oddities.unknown_answers += 1,
         }
     }

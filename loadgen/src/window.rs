@@ -70,6 +70,8 @@ pub enum Answered {
     Late(Shake),
     /// A shake that was answered before: the server answered twice.
     Twice,
+    /// A shake that was given up so long ago that it is forgotten: its place has been used again.
+    Forgotten,
     /// No shake of this connection has or had this number.
     Unknown,
 }
@@ -83,6 +85,8 @@ pub struct Window {
     /// The number of the next shake.
     next: u32,
     under_way: u32,
+    /// Numbers given out so far, at most half of all there are: what is older cannot be told from what is to come.
+    given_out: u32,
 }
 
 impl Window {
@@ -95,6 +99,7 @@ impl Window {
             oldest: 1,
             next: 1,
             under_way: 0,
+            given_out: 0,
         }
     }
 
@@ -113,14 +118,18 @@ impl Window {
         *self.entry(number) = Entry::new(shake, State::UnderWay);
         self.next = number.wrapping_add(1);
         self.under_way += 1;
+        self.given_out = (self.given_out + 1).min(1 << 31);
         Some(number)
     }
 
     /// Takes the answer with this number, received on this connection.
     pub fn answer(&mut self, number: u32, connection: u32) -> Answered {
         let age = self.next.wrapping_sub(number);
-        if age == 0 || age as usize > self.entries.len() {
+        if age == 0 || age > self.given_out {
             return Answered::Unknown;
+        }
+        if age as usize > self.entries.len() {
+            return Answered::Forgotten;
         }
         let entry = self.entry(number);
         if entry.state == State::Free || entry.connection != connection {
@@ -178,6 +187,18 @@ mod tests {
     #[test]
     fn an_entry_takes_sixteen_bytes() {
         assert_eq!(size_of::<Entry>(), 16);
+    }
+
+    #[test]
+    fn an_answer_that_comes_ages_late_is_no_breach_of_the_protocol() {
+        let mut window = Window::new(4);
+        let first = window.begin(shake(0, 5)).unwrap();
+        for at_us in 1..20 {
+            window.give_up(at_us, 0);
+            window.begin(shake(at_us, 5)).unwrap();
+        }
+        assert_eq!(window.answer(first, 5), Answered::Forgotten);
+        assert_eq!(window.answer(first.wrapping_sub(1), 5), Answered::Unknown, "a number never given out");
     }
 
     #[test]
