@@ -4,12 +4,33 @@
 /// campaigns that lift the cap.
 pub const EARLIER_WINS_SHOWN_MAX: u32 = 16;
 
-/// Requests to the ledger that a SET may have queued; a shake or login beyond it is answered "overloaded".
-pub const LEDGER_REQUESTS_PER_SET: usize = 4096;
+/// Requests to the ledger that all SETs together may have queued, and the bounds of one SET's share; a shake or login beyond it is
+/// answered "overloaded". A queue's places are touched in turn and so all become resident, 96 bytes each with that of the answer:
+/// 54 SETs of 4,096 took 21 MB. The ledger takes hundreds of thousands a second, so that what is queued is what comes while it
+/// does not run.
+pub const LEDGER_REQUESTS_QUEUED_MAX: usize = 65_536;
+/// See [`LEDGER_REQUESTS_QUEUED_MAX`].
+pub const LEDGER_REQUESTS_PER_SET_MIN: usize = 512;
+/// See [`LEDGER_REQUESTS_QUEUED_MAX`].
+pub const LEDGER_REQUESTS_PER_SET_MAX: usize = 4096;
+
+/// Requests to the ledger that each of so many SETs may have queued.
+pub const fn ledger_requests_per_set(sets: usize) -> usize {
+    let share = LEDGER_REQUESTS_QUEUED_MAX / if sets == 0 { 1 } else { sets };
+    if share < LEDGER_REQUESTS_PER_SET_MIN {
+        LEDGER_REQUESTS_PER_SET_MIN
+    } else if share > LEDGER_REQUESTS_PER_SET_MAX {
+        LEDGER_REQUESTS_PER_SET_MAX
+    } else {
+        share
+    }
+}
 
 /// Verdicts on their way to one SET: room for the answer to every queued request, and for one login's earlier wins.
 /// The ledger takes a request only where the answer has room, so a full queue delays and never loses.
-pub const LEDGER_VERDICTS_PER_SET: usize = LEDGER_REQUESTS_PER_SET + EARLIER_WINS_SHOWN_MAX as usize + 1;
+pub const fn ledger_verdicts_per_set(requests: usize) -> usize {
+    requests + EARLIER_WINS_SHOWN_MAX as usize + 1
+}
 
 /// Commands from control to one thread.
 pub const COMMANDS_PER_THREAD: usize = 16;
@@ -138,9 +159,24 @@ pub const LEDGER_LOGIN_VERDICTS_MAX: usize = EARLIER_WINS_SHOWN_MAX as usize + 1
 const _: () = assert!(JOURNAL_BLOCK_BYTES_MAX.is_multiple_of(JOURNAL_PAGE_BYTES));
 const _: () = assert!(JOURNAL_SEGMENT_BYTES.is_multiple_of(JOURNAL_PAGE_BYTES as u64));
 const _: () = assert!(JOURNAL_SEGMENT_BYTES_MIN >= JOURNAL_BLOCK_BYTES_MAX as u64, "every block fits an empty segment");
-const _: () = assert!(LEDGER_VERDICTS_PER_SET >= LEDGER_LOGIN_VERDICTS_MAX, "else a login could never be answered");
+const _: () = assert!(
+    ledger_verdicts_per_set(LEDGER_REQUESTS_PER_SET_MIN) >= LEDGER_LOGIN_VERDICTS_MAX,
+    "else a login could never be answered"
+);
 
 // The SET.
+
+/// Receive buffers that all SETs together have, and the fewest of one SET: buffers are for what arrives while a SET does not run, and
+/// SETs share the cores. All of a SET's become resident in turn, with entries of its queues for each: 54 SETs of 4,096 took 30 MB.
+pub const RECEIVE_BUFFERS_IN_ALL: u32 = 65_536;
+/// See [`RECEIVE_BUFFERS_IN_ALL`].
+pub const RECEIVE_BUFFERS_PER_SET_MIN: u32 = 1024;
+
+/// Receive buffers that each of so many SETs may have at most.
+pub fn receive_buffers_max(sets: u32) -> u16 {
+    let share = (RECEIVE_BUFFERS_IN_ALL / sets.max(1)).max(RECEIVE_BUFFERS_PER_SET_MIN);
+    u16::try_from(share).unwrap_or(u16::MAX)
+}
 
 /// Places kept, beyond the configured connections, for telling those who find every place taken to come back later. When
 /// these are taken too, the SET stops accepting and newcomers wait in the kernel's backlog.

@@ -37,19 +37,19 @@ impl Queues {
             cells: Vec::with_capacity(sets),
         };
         for _ in 0..sets {
-            queues.add_set(limits::stock_capacity(issue_rate));
+            queues.add_set(limits::stock_capacity(issue_rate), limits::ledger_requests_per_set(sets));
         }
         queues
     }
 
-    fn add_set(&mut self, stock_capacity: usize) {
+    fn add_set(&mut self, stock_capacity: usize, requests_max: usize) {
         let cells = Arc::new(SetCells::default());
         let doorbell = Arc::new(Doorbell::default());
         let (stock_in, stock) = RingBuffer::new(stock_capacity);
         // Room for all that a SET can hold: what waits in its stock's queue, and what it has taken out of it.
         let (returns, returns_out) = RingBuffer::new(2 * stock_capacity);
-        let (requests, requests_out) = RingBuffer::new(limits::LEDGER_REQUESTS_PER_SET);
-        let (verdicts_in, verdicts) = RingBuffer::new(limits::LEDGER_VERDICTS_PER_SET);
+        let (requests, requests_out) = RingBuffer::new(requests_max);
+        let (verdicts_in, verdicts) = RingBuffer::new(limits::ledger_verdicts_per_set(requests_max));
         let (commands_in, commands) = RingBuffer::new(limits::COMMANDS_PER_THREAD);
         self.sets.push(SetEnds {
             stock,

@@ -2,13 +2,11 @@
 //!
 //! Every win is 24 bytes in one vector, chained per user from the newest to the oldest; a user is 17 bytes in a hash table. Three
 //! million wins of as many users take about 145 MB. Room for the wins expected is reserved at the start, as address space that becomes
-//! memory only where it is used, so that neither table grows while the loop runs; beyond that a growth of the hash table moves
-//! every user once (about 50 ms at four million).
-
-use std::collections::HashMap;
+//! memory only where it is used; the users' tables grow as winners come, each by itself ([`Users`]).
 
 use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
 
+use super::users::{User, Users};
 use crate::issued::IssuedSet;
 use crate::messages::Refusal;
 
@@ -44,18 +42,12 @@ struct Win {
 
 const _: () = assert!(size_of::<Win>() == 24, "the module's text states the memory");
 
-#[derive(Clone, Copy, Debug)]
-struct User {
-    newest: u32,
-    count: u32,
-}
-
 /// All wins, those included that are decided but not yet durable.
 #[derive(Debug)]
 pub struct Accounts {
     caps: Caps,
     wins: Vec<Win>,
-    users: HashMap<UserId, User>,
+    users: Users,
     issued: IssuedSet,
     cents: Cents,
 }
@@ -66,7 +58,7 @@ impl Accounts {
         Self {
             caps,
             wins: Vec::with_capacity(wins_expected),
-            users: HashMap::with_capacity(wins_expected),
+            users: Users::new(),
             issued: IssuedSet::default(),
             cents: Cents::ZERO,
         }
@@ -75,7 +67,6 @@ impl Accounts {
     /// Makes room for this many more wins.
     pub fn reserve(&mut self, wins: usize) {
         self.wins.reserve(wins);
-        self.users.reserve(wins);
     }
 
     /// Whether this user may have this envelope. An envelope issued before is told first, as it must never go back to a stock.
@@ -92,7 +83,7 @@ impl Accounts {
 
     /// The cap, if any, that one more envelope of this sponsor would break.
     pub fn over_cap(&self, user: UserId, sponsor: SponsorId) -> Option<Refusal> {
-        let entry = self.users.get(&user)?;
+        let entry = self.users.get(user)?;
         if self.caps.per_user != 0 && entry.count >= self.caps.per_user {
             return Some(Refusal::UserLimit);
         }
@@ -113,7 +104,7 @@ impl Accounts {
         }
         let index = self.wins.len() as u32;
         assert!(index != NONE, "one ledger holds fewer than 2^32 wins");
-        let entry = self.users.entry(user).or_insert(User { newest: NONE, count: 0 });
+        let entry = self.users.or_insert(user, User { newest: NONE, count: 0 });
         self.wins.push(Win {
             envelope: envelope.id,
             amount: envelope.amount,
@@ -127,13 +118,13 @@ impl Accounts {
 
     /// Whether all wins of this user come before `durable`.
     pub fn is_settled(&self, user: UserId, durable: WinIndex) -> bool {
-        self.users.get(&user).is_none_or(|entry| entry.newest < durable.0)
+        self.users.get(user).is_none_or(|entry| entry.newest < durable.0)
     }
 
     /// How many wins before `durable` this user has, and the latest `limit` of them, oldest first, into `shown` (cleared first).
     pub fn settled(&self, user: UserId, durable: WinIndex, limit: usize, shown: &mut Vec<Envelope>) -> u32 {
         shown.clear();
-        let Some(entry) = self.users.get(&user) else { return 0 };
+        let Some(entry) = self.users.get(user) else { return 0 };
         let pending = self.chain(entry.newest).take_while(|(index, _)| *index >= durable.0).count();
         let settled = self.chain(entry.newest).skip(pending).take(limit);
         shown.extend(settled.map(|(_, win)| win.as_envelope()));

@@ -30,6 +30,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod users;
 
 pub use commit::CommitFailure;
 pub use error::LedgerError;

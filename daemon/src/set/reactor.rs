@@ -103,7 +103,7 @@ impl<N: Network> Reactor<N> {
             rules,
             connections: Slab::with_capacity(capacity),
             wheel: Wheel::new(),
-            stock: Stock::new(stock, returns),
+            stock: Stock::new(stock, returns, requests.buffer().capacity()),
             ends: Ends { requests, verdicts, commands, doorbell, ledger_doorbell, cells },
             now: Moment { elapsed_us: 0, unix_us: 0 },
             phase: Phase::Running,

@@ -3,8 +3,6 @@
 use hongbao_protocol::{Cents, Envelope};
 use rtrb::{Consumer, Producer};
 
-use crate::limits::LEDGER_REQUESTS_PER_SET;
-
 /// The stock. Every envelope in it can be given to one shake.
 pub(super) struct Stock {
     dealt: Consumer<Envelope>,
@@ -14,9 +12,10 @@ pub(super) struct Stock {
 }
 
 impl Stock {
-    pub(super) fn new(dealt: Consumer<Envelope>, returns: Producer<Envelope>) -> Self {
+    /// `requests_max`: places of the queue to the ledger.
+    pub(super) fn new(dealt: Consumer<Envelope>, returns: Producer<Envelope>, requests_max: usize) -> Self {
         // A claim stays counted until its verdict is handled: in the request queue, at the ledger, or in the verdict queue.
-        Self { dealt, refused: Vec::with_capacity(3 * LEDGER_REQUESTS_PER_SET), returns }
+        Self { dealt, refused: Vec::with_capacity(3 * requests_max), returns }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -23,6 +23,8 @@ pub struct SetOptions {
     pub connections: u32,
     /// Direct or plain descriptors.
     pub descriptors: Descriptors,
+    /// Receive buffers at most.
+    pub receive_buffers_max: u16,
     /// What clients are held to.
     pub rules: Rules,
     /// How long completions may be gathered before they are handled, in microseconds.
@@ -66,8 +68,11 @@ fn run(options: SetOptions, ends: SetEnds, ready: impl FnOnce(Result<Started, Ri
         cores.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores))?;
     }
     let connections = options.connections + REFUSED_AT_ONCE;
-    let ring =
-        RingOptions { descriptors: options.descriptors, ..RingOptions::listening(connections, options.listener) };
+    let ring = RingOptions {
+        descriptors: options.descriptors,
+        receive_buffers_max: options.receive_buffers_max,
+        ..RingOptions::listening(connections, options.listener)
+    };
     let ring = match ring.open() {
         Ok(ring) => ring,
         Err(error) => {

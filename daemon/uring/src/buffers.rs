@@ -17,7 +17,7 @@ use crate::pages::Pages;
 pub(crate) const BUFFER_GROUP: u16 = 0;
 
 /// Fewer buffers are not worth having: below it, want of memory is an error.
-const BUFFERS_MIN: u16 = 64;
+pub(crate) const BUFFERS_MIN: u16 = 64;
 
 pub(crate) struct ReceiveBuffers {
     /// The ring of free buffers, shared with the kernel; page-aligned, as it demands.

@@ -10,6 +10,7 @@ pub mod disk;
 mod disk_ring;
 pub mod doorbell;
 pub mod driver;
+pub mod footprint;
 pub mod listener;
 mod operation;
 pub mod options;
@@ -31,6 +32,7 @@ pub use disk::{DISK_PAGE_BYTES, Disk, DiskBuffer, DiskEvent, DiskStage, WriteFai
 pub use disk_ring::DiskRing;
 pub use doorbell::Doorbell;
 pub use driver::{Completion, Event, Network, NetworkCounters, OutboxFull, Receive, Received, Sent, Socket};
+pub use footprint::Footprint;
 pub use listener::{ListenError, ListenOptions, Listener};
 pub use nix::errno::Errno;
 pub use options::{RingError, RingFeatures, RingOptions};

@@ -35,17 +35,25 @@ pub struct RingOptions {
     /// Bytes of a receive buffer. A client's messages have 16 bytes, so that 64 (one cache line) hold several; a longer read
     /// takes several buffers.
     pub receive_buffer_bytes: u16,
+    /// Receive buffers at most, where there are other rings to share the memory with: all of them become resident in turn.
+    pub receive_buffers_max: u16,
 }
 
 impl RingOptions {
     /// A ring that accepts.
     pub fn listening(connections: u32, listener: Listener) -> Self {
-        Self { connections, descriptors: Descriptors::Auto, listener: Some(listener), receive_buffer_bytes: 64 }
+        Self { listener: Some(listener), ..Self::connecting(connections) }
     }
 
     /// A ring that only connects.
     pub fn connecting(connections: u32) -> Self {
-        Self { connections, descriptors: Descriptors::Auto, listener: None, receive_buffer_bytes: 64 }
+        Self {
+            connections,
+            descriptors: Descriptors::Auto,
+            listener: None,
+            receive_buffer_bytes: 64,
+            receive_buffers_max: u16::MAX,
+        }
     }
 
     /// Makes the ring, for the calling thread.
@@ -117,11 +125,10 @@ pub(crate) struct RingSizes {
     pub(crate) reaped_max: usize,
 }
 
-pub(crate) fn sizes(connections: u32) -> RingSizes {
-    let buffers = (connections / 8)
-        .max(connections.min(1024))
-        .next_power_of_two()
-        .clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
+pub(crate) fn sizes(connections: u32, receive_buffers_max: u16) -> RingSizes {
+    let most = u32::from(receive_buffers_max).clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
+    let buffers =
+        (connections / 8).max(connections.min(1024)).next_power_of_two().clamp(RECEIVE_BUFFERS_MIN, 1 << most.ilog2());
     // A turn's completions are one for each buffer, and those of sends that failed and receives that ended.
     let queues = Sizes { submissions: (buffers / 2).min(2048), completions: buffers * 2 };
     RingSizes {

@@ -67,13 +67,13 @@ impl Ring {
         if !(1..=CONNECTIONS_MAX).contains(&connections) {
             return Err(RingError::Connections { connections });
         }
-        let sizes = sizes(connections);
+        let sizes = sizes(connections, options.receive_buffers_max);
         let core = RingCore::open(sizes.queues, sizes.reaped_max)?;
         Self::over(core, options)
     }
 
     fn over(core: RingCore, options: RingOptions) -> Result<Self, RingError> {
-        let sizes = sizes(options.connections);
+        let sizes = sizes(options.connections, options.receive_buffers_max);
         let direct = match options.descriptors {
             Descriptors::Auto => probe::releases_out_of_order(),
             Descriptors::Direct => true,

@@ -9,7 +9,7 @@ use crate::Unavailable;
 use crate::core::errno_of;
 
 /// Below these sizes, want of memory is an error and no longer a reason to halve.
-const SIZES_FLOOR: Sizes = Sizes { submissions: 32, completions: 128 };
+pub(crate) const SIZES_FLOOR: Sizes = Sizes { submissions: 32, completions: 128 };
 
 /// Entries of the two queues, powers of two. The kernel takes less where these are beyond its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

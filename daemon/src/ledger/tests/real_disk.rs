@@ -12,7 +12,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::cells::LedgerCells;
 use crate::ledger::accounts::Caps;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LedgerSummary};
-use crate::limits::{JOURNAL_SEGMENT_BYTES_MIN, LEDGER_REQUESTS_PER_SET, LEDGER_VERDICTS_PER_SET};
+use crate::limits::{JOURNAL_SEGMENT_BYTES_MIN, ledger_requests_per_set, ledger_verdicts_per_set};
 use crate::messages::{LedgerSetEnds, Refusal, Request, Verdict};
 
 const CAPS: Caps = Caps { per_user: 3, per_sponsor: 1 };
@@ -38,8 +38,8 @@ struct Client {
 
 impl Client {
     fn start(ledger: Ledger) -> Self {
-        let (requests, ledger_requests) = RingBuffer::new(LEDGER_REQUESTS_PER_SET);
-        let (ledger_verdicts, verdicts) = RingBuffer::new(LEDGER_VERDICTS_PER_SET);
+        let (requests, ledger_requests) = RingBuffer::new(ledger_requests_per_set(1));
+        let (ledger_verdicts, verdicts) = RingBuffer::new(ledger_verdicts_per_set(ledger_requests_per_set(1)));
         let ends = LedgerSetEnds { requests: ledger_requests, verdicts: ledger_verdicts, doorbell: Arc::default() };
         let doorbell: Arc<Doorbell> = Arc::default();
         let thread = thread::spawn({

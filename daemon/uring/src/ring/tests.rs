@@ -11,7 +11,7 @@ const ENTERS_MAX: usize = 10_000;
 fn ring(set_up: SetUp, descriptors: Descriptors) -> Ring {
     let listener = Listener::bind(&ListenOptions::at((Ipv4Addr::LOCALHOST, 0).into())).expect("a free port");
     let options = RingOptions { descriptors, ..RingOptions::listening(16, listener) };
-    let sizes = sizes(options.connections);
+    let sizes = sizes(options.connections, options.receive_buffers_max);
     Ring::over(RingCore::over(set_up_as(set_up, sizes.queues), sizes.reaped_max), options).expect("io_uring works here")
 }
 
@@ -102,7 +102,7 @@ fn every_fallback_of_the_set_up_carries_connections() {
 #[test]
 fn sizes_grow_with_the_connections_and_stay_within_what_the_kernel_gives() {
     for connections in [1, 1000, 20_000, CONNECTIONS_MAX] {
-        let sizes = sizes(connections);
+        let sizes = sizes(connections, u16::MAX);
         assert!(sizes.receive_buffers.is_power_of_two());
         assert!(sizes.queues.submissions <= 32_768 && sizes.queues.completions <= 65_536);
         assert!(
