@@ -1,6 +1,7 @@
 //! What the daemon is configured with. Precedence: flag, environment (`HONGBAO_*`), file, default.
 
 mod settings;
+mod shape;
 mod units;
 mod validate;
 
@@ -11,11 +12,11 @@ use hongbao_protocol::ServerId;
 use serde::Serialize;
 
 pub use settings::{Descriptors, JournalWrite, LogFormat, LogLevel, Settings};
-pub use units::{Cap, Period, Pin, Rate, Size, UnitError};
-pub use validate::{Host, LISTENERS_AND_FILES};
+pub use shape::{SPREAD_DEVIATIONS, Shape, places_for};
+pub use units::{Cap, Count, Period, Pin, Rate, Size, UnitError};
+pub use validate::{Host, LISTENERS_AND_FILES, connections_beyond_files};
 
 use crate::exit::{Exit, Failure};
-use crate::limits;
 
 /// Everything in force, nothing left open. As JSON it is a configuration file that gives the same again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,6 +30,9 @@ pub struct Config {
     pub folders: Option<Folders>,
     /// Which server of the campaign this is.
     pub server_id: ServerId,
+    /// Connections over all SETs, where they were asked for so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Count>,
     /// SETs.
     pub sets: u32,
     /// Connections of one SET, at most.
@@ -75,9 +79,23 @@ pub struct Folders {
 impl Config {
     /// Fills in the defaults for this host, and checks everything against it. All problems are told at once, one a line.
     pub fn resolve(settings: Settings, host: &Host) -> Result<Self, Failure> {
-        let sets = settings.sets.unwrap_or(host.cores).max(1);
+        let (config, mut problems) = Self::fill_in(settings, host);
+        problems.extend(validate::campaign_problems(&config, problems.is_empty()));
+        problems.extend(connections_beyond_files(&config, host));
+        if problems.is_empty() { Ok(config) } else { Err(config_failure("the configuration", &problems)) }
+    }
+
+    /// As [`Config::resolve`], for those who want to know what this host lacks: neither a campaign is needed, nor must the connections
+    /// fit the limit of open files.
+    pub fn plan(settings: Settings, host: &Host) -> Result<Self, Failure> {
+        let (config, problems) = Self::fill_in(settings, host);
+        if problems.is_empty() { Ok(config) } else { Err(config_failure("the configuration", &problems)) }
+    }
+
+    /// Settings and defaults, and what is wrong with them on any host.
+    fn fill_in(settings: Settings, host: &Host) -> (Self, Vec<String>) {
         let descriptors = settings.descriptors.unwrap_or(Descriptors::Auto);
-        let allowed = validate::connections_per_set_allowed(host, descriptors, sets);
+        let shape = Shape::work_out(&settings, host, descriptors);
         let mut problems = Vec::new();
         let folders = match (settings.seed_dir, settings.data_dir) {
             (Some(seed_dir), Some(data_dir)) => Some(Folders { seed_dir, data_dir }),
@@ -96,10 +114,9 @@ impl Config {
             metrics_listen: settings.metrics_listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9866))),
             folders,
             server_id: ServerId(settings.server_id.unwrap_or(1)),
-            sets: settings.sets.unwrap_or(sets),
-            connections_per_set: settings
-                .connections_per_set
-                .unwrap_or(allowed.clamp(1, (limits::CONNECTIONS_DEFAULT_MAX / sets).max(1))),
+            connections: settings.connections,
+            sets: shape.sets,
+            connections_per_set: shape.connections_per_set,
             issue_rate: settings.issue_rate.unwrap_or(Rate::PerSecond(200)),
             cap_per_user: settings.cap_per_user.unwrap_or(Cap::AtMost(3)),
             cap_per_sponsor: settings.cap_per_sponsor.unwrap_or(Cap::AtMost(1)),
@@ -115,16 +132,23 @@ impl Config {
             log_format: settings.log_format.unwrap_or(LogFormat::Auto),
             log_level: settings.log_level.unwrap_or(LogLevel::Info),
         };
-        let demo_wanted = config.folders.is_none() && problems.is_empty();
-        problems.extend(validate::problems(&config, host, demo_wanted));
-        if problems.is_empty() { Ok(config) } else { Err(config_failure("the configuration", &problems)) }
+        problems.extend(validate::problems(&config));
+        (config, problems)
     }
 
     /// Resolves flags and environment (one layer, as clap reads both) over the file, where one is named.
     pub fn load(flags: Settings, file: Option<&Path>, host: &Host) -> Result<Self, Failure> {
-        let below = file.map(read_file).transpose()?.unwrap_or_default();
-        Self::resolve(flags.over(below), host)
+        Self::resolve(flags.over(below(file)?), host)
     }
+
+    /// Plans with flags and environment over the file, where one is named.
+    pub fn load_plan(flags: Settings, file: Option<&Path>, host: &Host) -> Result<Self, Failure> {
+        Self::plan(flags.over(below(file)?), host)
+    }
+}
+
+fn below(file: Option<&Path>) -> Result<Settings, Failure> {
+    Ok(file.map(read_file).transpose()?.unwrap_or_default())
 }
 
 /// The settings in a configuration file. Every problem is told, with the path of its key.

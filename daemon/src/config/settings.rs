@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::units::{Cap, Period, Pin, Rate, Size};
+use super::units::{Cap, Count, Period, Pin, Rate, Size};
 
 /// Settings of one layer; `None` leaves the setting to the layer below.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,11 @@ pub struct Settings {
     /// Which server of the campaign this is: only seed files made for it are dealt [default: 1]
     #[arg(long, env = "HONGBAO_SERVER_ID", value_name = "N")]
     pub server_id: Option<u16>,
-    /// SETs, each a thread with its own ring and listener [default: the cores this process may use]
+    /// Connections over all SETs, as in 200k or 1M: as many SETs are made as they need, with room for an uneven spread over them
+    /// [default: sets times connections-per-set]
+    #[arg(long, env = "HONGBAO_CONNECTIONS", value_name = "N")]
+    pub connections: Option<Count>,
+    /// SETs, each a thread with its own ring and listener [default: the cores this process may use, or what connections need]
     #[arg(long, env = "HONGBAO_SETS", value_name = "N")]
     pub sets: Option<u32>,
     /// Connections that one SET holds at most [default: what RLIMIT_NOFILE allows, up to a million over all SETs]
@@ -91,6 +95,7 @@ impl Settings {
             seed_dir: self.seed_dir.or(lower.seed_dir),
             data_dir: self.data_dir.or(lower.data_dir),
             server_id: self.server_id.or(lower.server_id),
+            connections: self.connections.or(lower.connections),
             sets: self.sets.or(lower.sets),
             connections_per_set: self.connections_per_set.or(lower.connections_per_set),
             issue_rate: self.issue_rate.or(lower.issue_rate),

@@ -1,6 +1,7 @@
 use clap::{Args as _, FromArgMatches as _};
 
 use super::*;
+use crate::limits;
 
 const HOST: Host = Host { cores: 4, nofile: 20_000, direct_descriptors: true };
 

@@ -214,9 +214,55 @@ impl Serialize for Cap {
 
 impl<'de> Deserialize<'de> for Cap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.parse().map_err(serde::de::Error::custom)
+        number_or_text(deserializer)
+    }
+}
+
+/// For what a file may say without quotes, too.
+fn number_or_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err = UnitError>,
+    D: Deserializer<'de>,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+/// A number of things: whole, with `k`, `M` or `G` where it is round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count(pub u32);
+
+const COUNT_UNITS: [(&str, u64); 4] = [("G", 1_000_000_000), ("M", 1_000_000), ("k", 1000), ("", 1)];
+
+impl FromStr for Count {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let number = parse_scaled(text, &COUNT_UNITS).and_then(|number| u32::try_from(number).ok());
+        number.map(Self).ok_or_else(|| UnitError {
+            text: text.to_owned(),
+            kind: "a count",
+            hint: "write a whole number below 4G, as in 200000, 200k or 1M",
+        })
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print_scaled(self.0.into(), &COUNT_UNITS, f)
+    }
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number_or_text(deserializer)
     }
 }
 
@@ -323,6 +369,9 @@ mod tests {
         for text in ["0", "-1", "4294967296", ""] {
             assert!(text.parse::<Cap>().is_err(), "{text}");
         }
+        for text in ["", "M", "-1", "1.5M", "1m", "4294967296", "5G"] {
+            assert!(text.parse::<Count>().is_err(), "{text}");
+        }
         for text in ["", "1,", "3-1", "a", "0-4096", "1-2-3"] {
             assert!(text.parse::<Pin>().is_err(), "{text}");
         }
@@ -336,6 +385,7 @@ mod tests {
         assert_eq!("64MiB".parse(), Ok(Size(64 << 20)));
         assert_eq!("200/s".parse(), Ok(Rate::PerSecond(200)));
         assert_eq!("unlimited".parse(), Ok(Cap::Unlimited));
+        assert_eq!(["1M", "200k", "7"].map(str::parse), [Ok(Count(1_000_000)), Ok(Count(200_000)), Ok(Count(7))]);
         assert_eq!("0,2-4".parse(), Ok(Pin::Cores(vec![0, 2, 3, 4])));
         assert_eq!(Period::seconds(120).to_string(), "2m");
         assert_eq!(Period::millis(1500).to_string(), "1500ms");
@@ -358,6 +408,7 @@ mod tests {
             prop_assert_eq!(Size(number).to_string().parse(), Ok(Size(number)));
             prop_assert_eq!(Rate::PerSecond(number).to_string().parse(), Ok(Rate::PerSecond(number)));
             prop_assert_eq!(Cap::AtMost(small).to_string().parse(), Ok(Cap::AtMost(small)));
+            prop_assert_eq!(Count(small).to_string().parse(), Ok(Count(small)));
             let pin = Pin::Cores(cores);
             prop_assert_eq!(pin.to_string().parse(), Ok(pin));
         }
@@ -368,6 +419,7 @@ mod tests {
             let _ = text.parse::<Size>();
             let _ = text.parse::<Rate>();
             let _ = text.parse::<Cap>();
+            let _ = text.parse::<Count>();
             let _ = text.parse::<Pin>();
         }
     }

@@ -3,7 +3,7 @@
 use hongbao_protocol::ServerId;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::{Config, Descriptors, Period, Rate, Size};
+use super::{Config, Descriptors, Period, Rate, Shape, Size};
 use crate::limits;
 
 /// Descriptors the process needs beside its connections: rings, listeners, journal segments, seed files, scrapes.
@@ -50,8 +50,8 @@ fn is_direct(host: &Host, descriptors: Descriptors) -> bool {
     }
 }
 
-/// Everything that is wrong with `config` on `host`, each with what to do about it.
-pub(super) fn problems(config: &Config, host: &Host, demo: bool) -> Vec<String> {
+/// Everything that is wrong with `config` on any host, each with what to do about it.
+pub(super) fn problems(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     let mut check = |good: bool, problem: &dyn Fn() -> String| {
         if !good {
@@ -62,8 +62,18 @@ pub(super) fn problems(config: &Config, host: &Host, demo: bool) -> Vec<String> 
         format!("sets is {}: it must be between 1 and {}", config.sets, limits::SETS_MAX)
     });
     check(config.connections_per_set > 0, &|| "connections-per-set is 0: it must be at least 1".to_owned());
-    let allowed = connections_per_set_allowed(host, config.descriptors, config.sets);
-    check(config.connections_per_set <= allowed, &|| too_many_connections(config, host, allowed));
+    let places = u64::from(config.sets) * u64::from(config.connections_per_set);
+    check(config.connections.is_none_or(|connections| connections.0 > 0), &|| {
+        "connections is 0: it must be at least 1".to_owned()
+    });
+    check(config.connections.is_none_or(|connections| u64::from(connections.0) <= places), &|| {
+        format!(
+            "connections is {}, but {} SETs of {} hold {places}: leave sets or connections-per-set out, and it follows from the others",
+            config.connections.map_or(0, |connections| connections.0),
+            config.sets,
+            config.connections_per_set
+        )
+    });
     check(config.listen.port() == 0 || config.listen != config.metrics_listen, &|| {
         format!("listen and metrics-listen are both {}: give one of them another port", config.listen)
     });
@@ -86,45 +96,61 @@ pub(super) fn problems(config: &Config, host: &Host, demo: bool) -> Vec<String> 
     check((least..=most).contains(&segment) && segment.0.is_multiple_of(4096), &|| {
         format!("journal-segment-size is {segment}: it must be a multiple of 4KiB between {least} and {most}")
     });
-    check(!demo || config.listen.ip().is_loopback(), &|| {
-        format!(
+    problems
+}
+
+/// What is wrong with a configuration that names no campaign: the demo campaign, where `demo` allows it, is of one server on loopback.
+pub(super) fn campaign_problems(config: &Config, demo: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !demo || config.folders.is_some() {
+        return problems;
+    }
+    if !config.listen.ip().is_loopback() {
+        problems.push(format!(
             "listen is {} but there is no campaign: name one with --seed-dir DIR and --data-dir DIR (the demo campaign \
              runs on loopback only)",
             config.listen
-        )
-    });
-    check(!demo || config.server_id == DEMO_SERVER, &|| {
-        format!(
+        ));
+    }
+    if config.server_id != DEMO_SERVER {
+        problems.push(format!(
             "server-id is {} but there is no campaign: name one with --seed-dir DIR and --data-dir DIR",
             config.server_id
-        )
-    });
+        ));
+    }
     problems
 }
 
 /// The one server of the demo campaign.
 const DEMO_SERVER: ServerId = ServerId(1);
 
-fn too_many_connections(config: &Config, host: &Host, allowed: u32) -> String {
+/// Why the limit of open files does not allow the connections, and what does; `None` where it does.
+pub fn connections_beyond_files(config: &Config, host: &Host) -> Option<String> {
+    let allowed = connections_per_set_allowed(host, config.descriptors, config.sets);
     let wanted = config.connections_per_set;
-    if is_direct(host, config.descriptors) {
-        if host.nofile >= limits::DIRECT_DESCRIPTORS_MAX.into() {
-            return format!(
-                "connections-per-set is {wanted}: a ring's table holds at most {allowed}; use more SETs (--sets), or plain \
-                 descriptors (--descriptors plain)"
-            );
-        }
-        return format!(
-            "connections-per-set is {wanted}: the hard limit of open files (RLIMIT_NOFILE) is {}, which leaves {allowed} to \
-             each SET; use more SETs (--sets), or raise the limit (LimitNOFILE= in the systemd unit, `ulimit -Hn`, \
-             fs.nr_open)",
-            host.nofile
-        );
+    if wanted <= allowed {
+        return None;
     }
-    format!(
-        "connections-per-set is {wanted} on {} SETs: the hard limit of open files (RLIMIT_NOFILE) is {}, which leaves \
-         {allowed} to each SET with plain descriptors; ask for fewer, or raise the limit (LimitNOFILE= in the systemd unit, \
-         `ulimit -Hn`, fs.nr_open)",
-        config.sets, host.nofile
-    )
+    let table_is_full = is_direct(host, config.descriptors) && host.nofile >= u64::from(limits::DIRECT_DESCRIPTORS_MAX);
+    let reason = if table_is_full {
+        format!("a ring's table holds at most {allowed}")
+    } else {
+        let plain = if is_direct(host, config.descriptors) { "" } else { " with plain descriptors" };
+        format!(
+            "the hard limit of open files (RLIMIT_NOFILE) is {}, which leaves {allowed} to each of {} SETs{plain}",
+            host.nofile, config.sets
+        )
+    };
+    let all = u64::from(config.sets) * u64::from(wanted);
+    let asked = config.connections.map_or(all, |connections| connections.0.into());
+    let fitting = u32::try_from(asked).ok().and_then(|all| Shape::fitting(all, host, config.descriptors));
+    let shape = fitting.map(|Shape { sets, connections_per_set }| {
+        format!("use {sets} SETs of {connections_per_set} (`--connections {asked}` alone works them out)")
+    });
+    let raise = (!table_is_full).then(|| {
+        "raise the limit (LimitNOFILE= in the systemd unit, `ulimit -Hn` in a shell, fs.nr_open above both)".to_owned()
+    });
+    let ways: Vec<String> = shape.into_iter().chain(raise).collect();
+    let ways = if ways.is_empty() { "ask for fewer".to_owned() } else { ways.join(", or ") };
+    Some(format!("connections-per-set is {wanted}: {reason}; {ways}"))
 }
