@@ -33,6 +33,9 @@ pub struct Config {
     /// Connections over all SETs, where they were asked for so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<Count>,
+    /// Whether any number of connections was asked for; otherwise they are as many as there may be.
+    #[serde(skip)]
+    pub connections_asked: bool,
     /// SETs.
     pub sets: u32,
     /// Connections of one SET, at most.
@@ -115,6 +118,7 @@ impl Config {
             folders,
             server_id: ServerId(settings.server_id.unwrap_or(1)),
             connections: settings.connections,
+            connections_asked: settings.connections.is_some() || settings.connections_per_set.is_some(),
             sets: shape.sets,
             connections_per_set: shape.connections_per_set,
             issue_rate: settings.issue_rate.unwrap_or(Rate::PerSecond(200)),

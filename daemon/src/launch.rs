@@ -1,7 +1,7 @@
 //! The one place that sees every part: it gets everything ready that can fail, makes the queues, starts the threads and joins them.
 //!
 //! ```text
-//! configuration -> prepare (seeds, ledger, ports) -> threads (queues, SETs, ledger, feeder) -> control -> balance
+//! configuration -> prepare (preflight, ports, seeds, ledger) -> threads (queues, SETs, ledger, feeder) -> control -> balance
 //! ```
 
 mod demo;
@@ -9,11 +9,13 @@ mod prepare;
 mod queues;
 mod threads;
 
+pub use prepare::raise_limits;
+
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Host};
 use crate::control::{self, Begin, Signals};
 use crate::exit::{Exit, Failure};
 use crate::metrics::Balance;
@@ -23,12 +25,12 @@ use threads::Threads;
 /// Serves until it is told to stop.
 ///
 /// Where any part cannot start, those that did are stopped again and the first failure is told.
-pub fn serve(config: &Config) -> Result<(), Failure> {
+pub fn serve(config: &Config, host: &Host) -> Result<(), Failure> {
     let folders = match &config.folders {
         Some(folders) => folders.clone(),
         None => demo::make(config.server_id)?,
     };
-    let prepared = Prepared::new(config, &folders)?;
+    let prepared = Prepared::new(config, host, &folders)?;
     let (listen, metrics_listen) = (prepared.listen, prepared.metrics_listen);
     // From here on a signal means an orderly stop; before, there was nothing to put in order.
     let signals = Signals::take()

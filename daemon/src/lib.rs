@@ -12,5 +12,6 @@ pub mod ledger;
 pub mod limits;
 pub mod messages;
 pub mod metrics;
+pub mod preflight;
 pub mod seed;
 pub mod set;

@@ -3,6 +3,7 @@
 
 mod config;
 mod logging;
+mod preflight;
 mod serve;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   hongbaod serve                              a demo campaign on loopback
   hongbaod serve --config /etc/hongbao/hongbaod.json
+  hongbaod preflight --connections 1M         whether this host holds a million, and what is short
   hongbaod config show --issue-rate 500/s     what would be in force
 
 Every setting is a flag, a variable HONGBAO_... or a key of the configuration file, in this order of precedence.
@@ -47,6 +49,8 @@ Examples:
 enum Command {
     /// Serve a campaign; without any, a demo campaign on loopback
     Serve(serve::ServeArgs),
+    /// Tell whether this host can hold the connections asked for, and how to raise what is short
+    Preflight(preflight::PreflightArgs),
     /// Make, check and show seed files
     #[command(after_help = SEED_EXAMPLES)]
     Seed(seed::command::SeedArgs),
@@ -73,6 +77,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Preflight(arguments) => preflight::run(arguments),
         Command::Seed(arguments) => seed::command::run(arguments),
         Command::Ledger(arguments) => ledger::command::run(arguments),
         Command::Config(arguments) => config::run(arguments),

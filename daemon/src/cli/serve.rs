@@ -18,8 +18,8 @@ Examples:
       a demo campaign on loopback, out of a fresh temporary folder
   hongbaod serve --seed-dir seeds --data-dir data --listen 0.0.0.0:8866 --issue-rate 200/s
       the seed files in seeds/, the ledger in data/
-  hongbaod serve --config /etc/hongbao/hongbaod.json --sets 4
-      the file's settings, but four SETs
+  hongbaod serve --config /etc/hongbao/hongbaod.json --connections 1M
+      the file's settings, for a million connections: as many SETs as this host needs for them
 
 When it is ready, the last line of the start on stderr is one JSON object: {\"ready\":true,\"listen\":...}.
 SIGTERM or SIGINT stops in good order; a second one ends at once."
@@ -34,7 +34,8 @@ pub(super) struct ServeArgs {
 
 /// Runs it.
 pub(super) fn run(arguments: ServeArgs) -> Result<(), Failure> {
-    let config = Config::load(*arguments.settings, arguments.config.as_deref(), &Host::look())?;
+    let host = Host::look();
+    let config = Config::load(*arguments.settings, arguments.config.as_deref(), &host)?;
     logging::start(config.log_format, config.log_level);
-    crate::launch::serve(&config)
+    crate::launch::serve(&config, &host)
 }

@@ -111,7 +111,7 @@ fn what_is_shown_as_in_force_is_a_file_that_gives_the_same_again() {
         let config = Config::resolve(settings(json), &HOST).expect("fits");
         let shown = serde_json::to_string(&config).expect("serializes");
         let again = Config::resolve(settings(&shown), &Host { cores: 9, nofile: 1 << 20, ..HOST }).expect("fits");
-        assert_eq!(again, config);
+        assert_eq!(serde_json::to_string(&again).expect("serializes"), shown);
     }
 }
 

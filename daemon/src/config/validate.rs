@@ -42,6 +42,13 @@ pub(super) fn connections_per_set_allowed(host: &Host, descriptors: Descriptors,
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
+impl Config {
+    /// Whether each ring has a table of its own for its connections.
+    pub fn is_direct(&self, host: &Host) -> bool {
+        is_direct(host, self.descriptors)
+    }
+}
+
 fn is_direct(host: &Host, descriptors: Descriptors) -> bool {
     match descriptors {
         Descriptors::Auto => host.direct_descriptors,

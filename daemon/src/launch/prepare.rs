@@ -1,16 +1,17 @@
-//! Everything that can be refused before the first thread runs: limits, seeds, ledger, ports.
+//! Everything that can be refused before the first thread runs: limits, ports, seeds, ledger.
 
 use std::net::{SocketAddr, TcpListener};
 
 use hongbao_uring::{ListenError, ListenOptions, Listener};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::{Config, Folders, JournalWrite};
+use crate::config::{Config, Folders, Host, JournalWrite};
 use crate::exit::{Exit, Failure};
 use crate::feeder::{self, Scan};
 use crate::issued::IssuedBefore;
 use crate::ledger::accounts::Caps;
 use crate::ledger::{Ledger, LedgerOptions, WritePath};
+use crate::preflight;
 
 /// All of it, ready for the threads.
 pub(super) struct Prepared {
@@ -25,9 +26,13 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn new(config: &Config, folders: &Folders) -> Result<Self, Failure> {
-        raise_open_files()?;
-        hongbao_uring::probe().map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+    pub(super) fn new(config: &Config, host: &Host, folders: &Folders) -> Result<Self, Failure> {
+        raise_limits()?;
+        let report = preflight::look(config, host);
+        if let Some(refusal) = report.refusal() {
+            return Err(refusal);
+        }
+        report.log();
         // Ports first: they are the cheapest to refuse, and a journal may take seconds to read.
         let options = ListenOptions::at(config.listen);
         let listeners = Listener::bind_many(&options, config.sets as usize).map_err(|error| refused_port(&error))?;
@@ -44,13 +49,17 @@ impl Prepared {
     }
 }
 
-/// Raises the soft limit of open files to the hard one, as each program has to do for itself.
-fn raise_open_files() -> Result<(), Failure> {
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    raised.map_err(|errno| {
-        Failure::new(Exit::Os, format!("raising the soft limit of open files (RLIMIT_NOFILE): {errno}"))
-    })
+/// Raises the soft limits of open files and of locked memory to the hard ones, as each program has to do for itself.
+pub fn raise_limits() -> Result<(), Failure> {
+    for (resource, name) in [
+        (Resource::RLIMIT_NOFILE, "open files (RLIMIT_NOFILE)"),
+        (Resource::RLIMIT_MEMLOCK, "locked memory (RLIMIT_MEMLOCK)"),
+    ] {
+        getrlimit(resource)
+            .and_then(|(_, hard)| setrlimit(resource, hard, hard))
+            .map_err(|errno| Failure::new(Exit::Os, format!("raising the soft limit of {name}: {errno}")))?;
+    }
+    Ok(())
 }
 
 fn refused_port(error: &ListenError) -> Failure {
