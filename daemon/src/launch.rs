@@ -5,6 +5,7 @@
 //! ```
 
 mod demo;
+mod port;
 mod prepare;
 mod queues;
 mod threads;
@@ -12,12 +13,14 @@ mod threads;
 pub use prepare::raise_limits;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::config::{Config, Host};
 use crate::control::{self, Begin, Signals};
 use crate::exit::{Exit, Failure};
+use crate::limits;
 use crate::metrics::Balance;
 use prepare::Prepared;
 use threads::Threads;
@@ -50,7 +53,9 @@ pub fn serve(config: &Config, host: &Host) -> Result<(), Failure> {
     } else {
         Begin::Stopping
     };
-    let watched = control::run(&signals, &mut commands, &threads.watched(), config.drain_timeout.0, begin);
+    let connections = u64::from(config.sets) * u64::from(config.connections_per_set);
+    let stop_time_max = config.drain_timeout.0 + Duration::from_millis(limits::stop_grace_ms(connections));
+    let watched = control::run(&signals, &mut commands, &threads.watched(), stop_time_max, begin);
     // Where the watch itself failed, they still have to end.
     commands.stop();
     let (balance, ended) = threads.join();

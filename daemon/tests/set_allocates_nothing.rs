@@ -11,11 +11,17 @@ use hongbao_protocol::wire::ClientFrame;
 use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
 use hongbao_uring::{Doorbell, ListenOptions, Listener, Pace, RingOptions};
 use hongbaod::cells::SetCells;
+use hongbaod::limits::REFUSED_AT_ONCE;
 use hongbaod::messages::{Refusal, Request, SetEnds, Verdict};
 use hongbaod::set::{Moment, Reactor, Rules};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 const CLIENTS: u64 = 50;
+/// More than all who ever come: on a busy machine those who left are seen off late, and nobody is to be sent away for that.
+const PLACES: u32 = 1000;
+/// More than are asked while the ledger's thread does not get to run: a hello that finds the queue full is put off, and these clients shake
+/// all the same.
+const REQUESTS: usize = 8192;
 
 /// Clients that shake and ping as fast as they are answered, some of them byte by byte, and come again every now and then.
 fn play_clients(address: SocketAddr, stop: &AtomicBool) {
@@ -89,11 +95,11 @@ fn play_ledger_and_feeder(
 fn a_set_at_work_allocates_nothing() {
     let listener = Listener::bind(&ListenOptions::at(([127, 0, 0, 1], 0).into())).expect("a free port");
     let address = listener.local_addr();
-    let ring = RingOptions::listening(200, listener).open().expect("io_uring");
+    let ring = RingOptions::listening(PLACES + REFUSED_AT_ONCE, listener).open().expect("io_uring");
     let (stock, stock_end) = RingBuffer::new(256);
     let (returns_end, _returns) = RingBuffer::new(256);
-    let (requests_end, requests) = RingBuffer::new(256);
-    let (verdicts, verdicts_end) = RingBuffer::new(256);
+    let (requests_end, requests) = RingBuffer::new(REQUESTS);
+    let (verdicts, verdicts_end) = RingBuffer::new(REQUESTS);
     let (_commands, commands_end) = RingBuffer::new(4);
     let cells = Arc::new(SetCells::default());
     let ends = SetEnds {
@@ -108,7 +114,7 @@ fn a_set_at_work_allocates_nothing() {
     };
     let rules = Rules { shake_interval_ms: 0, login_timeout_ms: 5000, idle_timeout_ms: 60_000, wins_per_user: 0 };
     let pace = Pace::new(200, u32::from(ring.features().receive_buffers));
-    let mut set = Reactor::new(ring, rules, 136, pace, 1000, ends);
+    let mut set = Reactor::new(ring, rules, PLACES, pace, 1000, ends);
     let start = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
 

@@ -14,7 +14,6 @@ use nix::sys::signal::Signal;
 use rtrb::Producer;
 
 use crate::exit::{Exit, Failure};
-use crate::limits;
 use crate::messages::{FeederCommand, SetCommand};
 use course::{Course, Seen, Step};
 pub use signals::Signals;
@@ -59,18 +58,18 @@ pub enum Begin {
     Stopping,
 }
 
-/// Runs until every thread has ended. `drain_timeout` bounds the stop, from its first signal on.
+/// Runs until every thread has ended. `stop_time_max` bounds the stop, from its first signal on.
 ///
 /// A second signal, and a stop that takes too long, end the process on the spot: what was promised is in the journal.
 pub fn run(
     signals: &Signals,
     commands: &mut Commands,
     threads: &[Watched<'_>],
-    drain_timeout: Duration,
+    stop_time_max: Duration,
     begin: Begin,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    let mut course = Course::new(drain_timeout + Duration::from_millis(limits::STOP_GRACE_MS));
+    let mut course = Course::new(stop_time_max);
     if begin == Begin::Stopping {
         course.stop(Duration::ZERO);
         commands.stop();

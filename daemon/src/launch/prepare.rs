@@ -2,9 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use hongbao_uring::{ListenError, ListenOptions, Listener};
+use hongbao_uring::{ListenOptions, Listener};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::port;
 use crate::config::{Config, Folders, Host, JournalWrite};
 use crate::exit::{Exit, Failure};
 use crate::feeder::{self, Scan};
@@ -35,7 +36,7 @@ impl Prepared {
         report.log();
         // Ports first: they are the cheapest to refuse, and a journal may take seconds to read.
         let options = ListenOptions::at(config.listen);
-        let listeners = Listener::bind_many(&options, config.sets as usize).map_err(|error| refused_port(&error))?;
+        let listeners = port::listen(&options, config.sets as usize)?;
         let listen = listeners.first().map_or(config.listen, Listener::local_addr);
         let named = |error| Failure::io(format_args!("listening on {} for metrics", config.metrics_listen), &error);
         let metrics = TcpListener::bind(config.metrics_listen).map_err(named)?;
@@ -60,15 +61,6 @@ pub fn raise_limits() -> Result<(), Failure> {
             .map_err(|errno| Failure::new(Exit::Os, format!("raising the soft limit of {name}: {errno}")))?;
     }
     Ok(())
-}
-
-fn refused_port(error: &ListenError) -> Failure {
-    let exit = match error {
-        ListenError::Forbidden { .. } => Exit::Permission,
-        ListenError::Taken { .. } | ListenError::NotHere { .. } | ListenError::Congestion { .. } => Exit::Unavailable,
-        ListenError::Other { .. } => Exit::Os,
-    };
-    Failure::new(exit, error.to_string())
 }
 
 /// Which seed files there are. Those refused are told; without a good one there is nothing to serve.

@@ -1,4 +1,4 @@
-//! kill -9 under load: what was answered as won is in the journal, once, and within the caps.
+//! kill -9: what was answered as won is in the journal, once, and within the caps; and the port is had again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -9,6 +9,7 @@ use std::thread;
 
 use hongbao_protocol::wire::{ClientFrame, Decoded, ServerFrame};
 use hongbao_protocol::{Envelope, UserId};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 use crate::client::{Client, hello};
@@ -102,4 +103,27 @@ fn kill_9_under_load_loses_no_win_issues_none_twice_and_keeps_the_caps() {
         assert!(sponsors.len() <= CAP && distinct.len() == sponsors.len(), "user {user} is over a cap: {sponsors:?}");
     }
     assert!(told.len() as u64 >= ROUNDS * 300);
+}
+
+/// The kernel closes a dead daemon's connections in the background, and until then its listeners hold the port.
+#[test]
+fn a_daemon_killed_with_many_connections_is_started_again_at_once_on_its_port() {
+    const CONNECTIONS: u64 = 3000;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
+    let campaign = Campaign::new();
+    let serve = |listen: &str| {
+        let mut serve = campaign.serve();
+        serve.args(["--connections-per-set", "4000", "--listen", listen]);
+        serve
+    };
+    let daemon = Daemon::start(serve("127.0.0.1:0"));
+    let listen = daemon.listen;
+    let clients: Vec<_> = (0..CONNECTIONS).map(|user| Client::login(listen, user).0).collect();
+    daemon.signal(Signal::SIGKILL);
+    assert_eq!(daemon.end().0, None, "killed");
+    let daemon = Daemon::start(serve(&listen.to_string()));
+    Client::login(listen, 1).0.is_served();
+    drop(clients);
+    daemon.stop();
 }

@@ -8,5 +8,6 @@ mod daemon;
 mod frames;
 mod lifecycle;
 mod peers;
+mod preflight;
 mod refused;
 mod scrape;
