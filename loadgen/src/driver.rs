@@ -210,6 +210,7 @@ impl<N: Dial> Driver<N> {
 
     fn begin(&mut self, segment: Segment) {
         let schedule = segment.schedule(self.share, self.plan.users.first, &self.clock);
+        self.ticks = Ticks::new(segment.tick, self.share);
         self.load = Some(Load { segment, schedule });
     }
 
@@ -456,6 +457,7 @@ mod tests {
                 number: 0,
                 connections: self.driver.share.connections,
                 law: Law::Open { from: rate, to: rate, arrivals: Arrivals::Uniform },
+                tick: Duration::from_millis(1),
                 begin_ns,
                 end_ns,
                 measured_ns: begin_ns,
@@ -521,6 +523,7 @@ mod tests {
             number: 1,
             connections: 7,
             law,
+            tick: Duration::from_millis(3),
             begin_ns,
             end_ns,
             measured_ns: begin_ns - 500_000_000,

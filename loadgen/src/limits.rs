@@ -57,6 +57,9 @@ pub const SECONDS_PER_THREAD: usize = 4;
 /// Shortest time between two turns of a thread, in microseconds.
 pub const TICK_MIN_US: u64 = 10;
 
+/// Longest, in microseconds.
+pub const TICK_MAX_US: u64 = 1_000_000;
+
 /// Where no tick is asked for: this times the number of threads, and at least a millisecond. Bounds the turns of all threads together to
 /// 14,000 a second, which cost a quarter of a core.
 pub const TICK_US_PER_THREAD: u64 = 70;

@@ -44,6 +44,8 @@ pub struct LapOutcome {
     pub law: Law,
     /// Whether the rate was changed while it ran.
     pub altered: bool,
+    /// Between two turns of a thread.
+    pub tick: Duration,
     /// Begin of the load.
     pub begin_ns: u64,
     /// Begin of the measurement.
@@ -65,6 +67,7 @@ impl LapOutcome {
             number: segment.lap,
             law: segment.law,
             altered: false,
+            tick: segment.tick,
             begin_ns: segment.begin_ns,
             measured_ns: segment.measured_ns,
             end_ns: segment.end_ns,
@@ -157,7 +160,7 @@ impl StageOutcome {
         let figures = lap.and_then(|lap| lap.joined.as_ref()).unwrap_or(&nothing);
         let mut invalid_reasons: Vec<String> = self.problem.iter().cloned().collect();
         if let Some(lap) = lap {
-            invalid_reasons.extend(health::reasons(&lap.facts(figures), &plan.bounds));
+            invalid_reasons.extend(health::reasons(&lap.facts(figures), &plan.bounds(lap.tick)));
         }
         let seconds = |of: fn(&LapOutcome) -> Duration| lap.map_or(0.0, |lap| of(lap).as_secs_f64());
         let (rate_from_qps, rate_target_qps) = lap.map_or((None, None), LapOutcome::rates);

@@ -11,8 +11,8 @@ use crate::health;
 use crate::host::Host;
 use crate::limits::{
     CLOSED_WINDOW, CONNECT_ATTEMPTS, CONNECT_ATTEMPTS_RESTART, CONNECTIONS_MAX, DEPTH_MAX, DESCRIPTORS_PER_RING_MAX,
-    DESCRIPTORS_RESERVED, LIVE_RATE_HEADROOM, THREADS_MAX, TICK_MIN_US, TICK_US_PER_THREAD, TIMEOUT_SECONDS_MAX,
-    WINDOW_MAX,
+    DESCRIPTORS_RESERVED, LIVE_RATE_HEADROOM, THREADS_MAX, TICK_MAX_US, TICK_MIN_US, TICK_US_PER_THREAD,
+    TIMEOUT_SECONDS_MAX, WINDOW_MAX,
 };
 use crate::parse::Users;
 use crate::scenario::Scenario;
@@ -92,8 +92,10 @@ pub struct Plan {
     pub close: CloseChoice,
     /// For the audit.
     pub caps: Caps,
-    /// For the judgement of the run.
-    pub bounds: health::Bounds,
+    /// The same where it was typed: then it holds for every stage.
+    pub tick_typed: Option<Duration>,
+    /// For the judgement of the run, where it was typed.
+    pub lateness_max: Option<Duration>,
     /// Connections this machine can reach, by ports and descriptors.
     pub reachable: u64,
 }
@@ -128,9 +130,6 @@ impl Plan {
             return Err(Failure::usage(format!("--depth is 1 to {DEPTH_MAX}")));
         }
         let reachable = reachable(connections, sources, threads, host, direct)?;
-        let lateness_p99_us_max = arguments
-            .lateness_max
-            .map_or_else(|| health::lateness_bound_us(tick.as_micros() as u64), |max| max.as_micros() as u64);
         let restarts = scenario.restarts();
         Ok(Self {
             target,
@@ -158,9 +157,21 @@ impl Plan {
             obey_retry: arguments.obey_retry == Switch::On,
             close: arguments.close,
             caps: Caps { per_user: arguments.cap_per_user, per_sponsor: arguments.cap_per_sponsor },
-            bounds: health::Bounds { lateness_p99_us_max },
+            tick_typed: arguments.tick,
+            lateness_max: arguments.lateness_max,
             reachable,
         })
+    }
+
+    /// Between two turns of a thread in a stage that asks for this.
+    pub fn tick_of(&self, stage: Option<Duration>) -> Duration {
+        self.tick_typed.or(stage).unwrap_or(self.tick)
+    }
+
+    /// What a load with such a tick is judged by.
+    pub fn bounds(&self, tick: Duration) -> health::Bounds {
+        let by_tick = || health::lateness_bound_us(tick.as_micros() as u64);
+        health::Bounds { lateness_p99_us_max: self.lateness_max.map_or_else(by_tick, |max| max.as_micros() as u64) }
     }
 
     /// A thread's part of the connections.
@@ -227,7 +238,7 @@ fn tick(typed: Option<Duration>, threads: u32) -> Result<Duration, Failure> {
         Duration::from_micros((u64::from(threads) * TICK_US_PER_THREAD).next_multiple_of(1000))
             .max(Duration::from_millis(1))
     });
-    if tick < Duration::from_micros(TICK_MIN_US) || tick > Duration::from_secs(1) {
+    if tick < Duration::from_micros(TICK_MIN_US) || tick > Duration::from_micros(TICK_MAX_US) {
         return Err(Failure::usage("--tick is 10us to 1s"));
     }
     Ok(tick)

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::arguments::ScheduleChoice;
 use crate::exit::Failure;
 use crate::expect::Expectation;
-use crate::limits::STAGES_MAX;
+use crate::limits::{STAGES_MAX, TICK_MAX_US, TICK_MIN_US};
 
 pub use builtin::{Builtin, builtin, find};
 pub use typed::{Count, Percentage, RateRange, Time};
@@ -58,6 +58,9 @@ pub struct Stage {
     /// The server is restarted at the begin of the stage; it is over when every connection has been made again, or with the duration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restart: bool,
+    /// Between two turns of a thread while it shakes; the scenario's where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Time>,
     /// Load before the measurement.
     #[serde(default, skip_serializing_if = "Time::is_zero")]
     pub warm_up: Time,
@@ -190,6 +193,9 @@ impl Stage {
         }
         if laws.contains(&true) && self.duration.is_zero() {
             return Err("it needs a `duration`".to_owned());
+        }
+        if self.tick.is_some_and(|tick| !(TICK_MIN_US..=TICK_MAX_US).contains(&(tick.0.as_micros() as u64))) {
+            return Err(format!("a `tick` is {TICK_MIN_US}us to {TICK_MAX_US}us"));
         }
         if let Some(search) = &self.search {
             if search.from.0 == 0 || search.from.0 > search.to.0 {

@@ -1,5 +1,7 @@
 //! A stretch of load with one law, as the main thread orders it and every thread follows it.
 
+use std::time::Duration;
+
 use crate::clock::Clock;
 use crate::plan::Arrivals;
 use crate::schedule::{Poisson, Ramp, Rotation, Schedule, Share, Slope};
@@ -37,6 +39,8 @@ pub struct Segment {
     pub connections: u32,
     /// When.
     pub law: Law,
+    /// Between two turns of a thread.
+    pub tick: Duration,
     /// From then on, and not the segment before any more.
     pub begin_ns: u64,
     /// Until then, unless the next segment begins before.
@@ -112,6 +116,7 @@ mod tests {
             number: 0,
             connections: 10,
             law: Law::Open { from, to, arrivals: Arrivals::Uniform },
+            tick: Duration::from_millis(1),
             begin_ns: 1_000_000_000,
             end_ns: 3_000_000_000,
             measured_ns: 1_000_000_000,

@@ -81,7 +81,10 @@ impl<'a> Total<'a> {
     pub fn report(&self, host: &Host) -> Report {
         let stages = self.stages();
         let facts = self.facts();
-        let mut invalid_reasons = health::reasons(&facts, &self.plan.bounds);
+        // Of several loads the one with the longest tick was allowed to be the latest.
+        let tick = counted(&self.conducted.outcomes).map(|lap| lap.tick).max().unwrap_or(self.plan.tick);
+        let bounds = self.plan.bounds(tick);
+        let mut invalid_reasons = health::reasons(&facts, &bounds);
         for (outcome, stage) in self.conducted.outcomes.iter().zip(&stages) {
             // A rate that a search tried in vain says what the limit is, and spoils nothing.
             if outcome.trial.is_none() {
@@ -117,14 +120,14 @@ impl<'a> Total<'a> {
             duration_s,
             warm_up_s: seconds(|lap| lap.warm_up().as_secs_f64()),
             threads: self.plan.threads,
-            tick_us: self.plan.tick.as_micros() as u64,
+            tick_us: tick.as_micros() as u64,
             connections: self.connections(),
             requests: self.figures.requests,
             rate_qps: self.rate_qps(&laps, &stages, duration_s),
             latency_us: Distribution::from(&self.figures.latency),
             service_us: Distribution::from(&self.figures.service),
             lateness_us: Distribution::from(&self.figures.lateness),
-            lateness_p99_us_max: self.plan.bounds.lateness_p99_us_max,
+            lateness_p99_us_max: bounds.lateness_p99_us_max,
             audit: self.audit.clone(),
             unknown_answers: self.oddities.unknown_answers,
             cpu: self.figures.cpu_report(),
