@@ -24,6 +24,7 @@ pub mod driver;
 pub mod exit;
 pub mod expect;
 pub mod frames;
+pub mod hdr_log;
 pub mod health;
 pub mod host;
 pub mod html;

@@ -112,6 +112,9 @@ pub const PARTIAL_FRAMES: usize = 256;
 /// Longest wait after the end for connections to end in an orderly way, in milliseconds.
 pub const CLOSE_WAIT_MS: u64 = 2_000;
 
+/// Bytes of an HDR log that are read: a day's seconds are about 100 MB.
+pub const HDR_LOG_BYTES_MAX: u64 = 1 << 28;
+
 // The daemon's metrics (server.rs).
 
 /// Longest wait for the daemon's metrics, in milliseconds.

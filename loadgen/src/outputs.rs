@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::exit::Failure;
+use crate::hdr_log;
 use crate::html;
 use crate::report::Report;
 
@@ -20,19 +21,28 @@ pub struct OutputArguments {
     /// Write the report as one HTML page with its charts; - is standard output
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     pub html: Option<PathBuf>,
+
+    /// Write the histograms of each second and stage as an HDR interval log; - is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub hdr_log: Option<PathBuf>,
 }
 
 /// Files that have been made, and wait for the report.
 pub struct Outputs {
     json: Option<Output>,
     html: Option<Output>,
+    hdr_log: Option<Output>,
 }
 
 impl Outputs {
     /// Makes the files: before the load, so that a path that cannot be written costs no run.
     pub fn create(arguments: &OutputArguments) -> Result<Self, Failure> {
         let create = |path: &Option<PathBuf>| path.as_deref().map(Output::create).transpose();
-        Ok(Self { json: create(&arguments.json)?, html: create(&arguments.html)? })
+        Ok(Self {
+            json: create(&arguments.json)?,
+            html: create(&arguments.html)?,
+            hdr_log: create(&arguments.hdr_log)?,
+        })
     }
 
     /// Writes the report to all of them.
@@ -43,7 +53,10 @@ impl Outputs {
             bytes.push(b'\n');
             json.write(&bytes)?;
         }
-        self.html.map_or(Ok(()), |output| output.write(html::page(report).as_bytes()))
+        if let Some(html) = self.html {
+            html.write(html::page(report).as_bytes())?;
+        }
+        self.hdr_log.map_or(Ok(()), |hdr_log| hdr_log.write(&hdr_log::write(report)))
     }
 }
 

@@ -22,7 +22,10 @@ const CLOCK_STEPS: [f64; 15] =
 impl Axis {
     /// From 0 to a round number above `highest`.
     pub(super) fn from_zero(highest: f64, label: fn(f64) -> String) -> Self {
-        let highest = if highest > 0.0 { highest * 1.05 } else { 1.0 };
+        if highest <= 0.0 {
+            return Self { logarithmic: false, low: 0.0, high: 1.0, ticks: Vec::new() }.with_ticks(1.0, label);
+        }
+        let highest = highest * 1.05;
         let rough = highest / TICKS;
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough);
@@ -97,7 +100,7 @@ mod tests {
         let axis = Axis::from_zero(60_000.0, human::count);
         assert_eq!(labels(&axis), ["0", "20k", "40k", "60k", "80k"]);
         assert!((axis.place(60_000.0) - 0.75).abs() < 1e-9);
-        assert_eq!(labels(&Axis::from_zero(0.0, human::count)), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(labels(&Axis::from_zero(0.0, human::count)), ["0", "1"]);
         for highest in [0.001, 1.0, 3.0, 7.7, 99.0, 1e9, 1e15] {
             let axis = Axis::from_zero(highest, human::count);
             assert!((3..=7).contains(&axis.ticks.len()), "{highest}: {:?}", axis.ticks);

@@ -40,14 +40,15 @@ pub(super) fn over_time(report: &Report) -> Vec<Chart> {
 }
 
 fn bands(stages: &[StageReport]) -> Vec<Band> {
-    let of_stage = |stage: &StageReport| {
+    let of_stage = |(number, stage): (usize, &StageReport)| {
+        let class = if number % 2 == 0 { "stage" } else { "stage other" };
         let measured = stage.begun_s + stage.warm_up_s;
         let end = measured + stage.duration_s;
         let warm_up = Band { name: String::new(), class: "warm-up", from: stage.begun_s, to: measured };
-        let name = Band { name: stage.name.clone(), class: "stage", from: measured, to: end };
+        let name = Band { name: stage.name.clone(), class, from: measured, to: end };
         [warm_up, name]
     };
-    stages.iter().flat_map(of_stage).filter(|band| band.to > band.from).collect()
+    stages.iter().enumerate().flat_map(of_stage).filter(|band| band.to > band.from).collect()
 }
 
 struct OverTime<'a> {
