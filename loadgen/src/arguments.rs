@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::PlanArguments;
 use crate::compare::CompareArguments;
 use crate::expect::Expectation;
+use crate::fleet::agent::AgentArguments;
+use crate::fleet::coordinator::CoordinatorArguments;
 use crate::merge::MergeArguments;
 use crate::outputs::OutputArguments;
 use crate::parse::{self, Users};
@@ -101,6 +103,10 @@ pub enum Command {
     Search(Box<SearchArguments>),
     /// Steer a run through its control socket
     Control(ControlArguments),
+    /// Wait for a coordinator, and load the server as it says
+    Agent(AgentArguments),
+    /// Load a server from many machines, on each of which an agent waits
+    Coordinator(Box<CoordinatorArguments>),
     /// Make one report of those of several client machines
     Merge(MergeArguments),
     /// Compare the figures of two reports
@@ -339,6 +345,10 @@ pub struct Common {
     /// Makes `poisson` repeatable
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Tuning")]
     pub rng_seed: u64,
+
+    /// End as by SIGTERM when the process that started this one dies: an agent that was killed leaves no load behind
+    #[arg(long, hide = true)]
+    pub end_with_parent: bool,
 
     /// Connect, then wait for `begin` on the control socket
     #[arg(long, requires = "control_socket", help_heading = "Control")]

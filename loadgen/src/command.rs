@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use hongbao_uring::Support;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 
 use crate::arguments::{Common, DescriptorChoice, RunArguments, ScenarioArguments, SearchArguments};
 use crate::claims::ClaimsFile;
@@ -66,6 +68,9 @@ fn load(scenario: &Scenario, target: SocketAddr, arguments: &Common) -> Result<E
     let claims = ClaimsFile::create(arguments.claims.as_deref())?;
     let control = arguments.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
     let interrupts = Interrupts::take_over()?;
+    if arguments.end_with_parent {
+        set_pdeathsig(Signal::SIGTERM).map_err(|errno| Failure::error(format!("--end-with-parent: {errno}")))?;
+    }
     let mut run = Run::start(plan, claims)?;
     let desk = Desk {
         scenario,

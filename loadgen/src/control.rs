@@ -217,7 +217,8 @@ pub fn run(arguments: &ControlArguments) -> Result<Exit, Failure> {
     Ok(if ok { Exit::Good } else { Exit::Error })
 }
 
-fn ask(socket: &Path, line: &str) -> io::Result<String> {
+/// Sends one command to the run that listens there, and waits for its answer.
+pub fn ask(socket: &Path, line: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     writeln!(stream, "{line}")?;

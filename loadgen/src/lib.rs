@@ -5,6 +5,8 @@
 //! thread for each ring, whose [`driver`] follows the [`orders`] of the [`conductor`], segment by [`segment`], over its [`sessions`], and
 //! keeps a [`book`]; what the threads wrote down becomes the [`series`], the [`audit`] and each stage's [`outcome`], and at the end, as a
 //! [`total`] judged by [`health`] and by what was [expected](expect), the [`report`].
+//!
+//! Beside a run: a [`fleet`] of client machines does one together, and [`merge`] makes one report of theirs; [`capacity`] plans.
 
 pub mod arguments;
 pub mod audit;
@@ -23,6 +25,7 @@ pub mod distribution;
 pub mod driver;
 pub mod exit;
 pub mod expect;
+pub mod fleet;
 pub mod frames;
 pub mod hdr_log;
 pub mod health;

@@ -132,6 +132,42 @@ pub const SERVER_METRICS_BYTES_MAX: u64 = 16 << 20;
 /// SETs that are told apart in the metrics of the daemon, which has 256 at most.
 pub const SERVER_SETS_MAX: u32 = 1_024;
 
+// Many client machines: agents and their coordinator.
+
+/// Agents of one coordinator.
+pub const AGENTS_MAX: usize = 256;
+
+/// Longest message between them, in bytes: a scenario of all stages fits.
+pub const FLEET_LINE_BYTES_MAX: usize = 1 << 17;
+
+/// Longest wait for a connection, an answer, or the next bytes of a product, in milliseconds. An agent may wait 10 s for its run.
+pub const FLEET_TIMEOUT_MS: u64 = 15_000;
+
+/// An agent whose coordinator was silent for so long, in milliseconds, ends the load: nobody steers it any more.
+pub const FLEET_SILENCE_MS: u64 = 30_000;
+
+/// ... once its load has ended: the coordinator may be collecting from others.
+pub const FLEET_COLLECT_MS: u64 = 600_000;
+
+/// Longest wait for all agents to stand, and for the end beyond the time that the stages take, in milliseconds.
+pub const FLEET_GRACE_MS: u64 = 600_000;
+
+/// From the order to begin to the begin, at least, in milliseconds: it reaches every agent in time.
+pub const FLEET_LEAD_MS: u64 = 1_500;
+
+/// Pings to an agent's clock.
+pub const FLEET_PINGS: usize = 20;
+
+/// Most bytes of claims taken from one agent.
+pub const FLEET_CLAIMS_BYTES_MAX: u64 = 1 << 32;
+
+/// Last words of a failed load that are passed on, in bytes.
+pub const FLEET_WORDS_MAX: usize = 2_000;
+
+const _: () =
+    assert!(FLEET_TIMEOUT_MS < FLEET_SILENCE_MS, "an agent outwaits a coordinator that waits for another agent");
+const _: () = assert!(FLEET_WORDS_MAX * 6 < FLEET_LINE_BYTES_MAX, "words fit into a message, escaped");
+
 const _: () = assert!(
     TIMEOUT_SECONDS_MAX * 1_000_000 <= (u32::MAX / 2) as u64,
     "ages are told from 32-bit microseconds, which must not come round within a timeout"

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hongbao_loadgen::arguments::{Command, CommandLine};
+use hongbao_loadgen::fleet::{agent, coordinator};
 use hongbao_loadgen::{capacity, command, compare, control, merge};
 
 fn main() -> ExitCode {
@@ -12,6 +13,8 @@ fn main() -> ExitCode {
         Command::Scenario(arguments) => command::scenario(&arguments),
         Command::Search(arguments) => command::search(&arguments),
         Command::Control(arguments) => control::run(&arguments),
+        Command::Agent(arguments) => agent::run(&arguments),
+        Command::Coordinator(arguments) => coordinator::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Plan(arguments) => capacity::run(&arguments),

@@ -18,6 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::outputs::{OutputArguments, Outputs};
 use crate::reports;
 
+pub use cross_audit::audit as audit_across;
 pub use join::{Part, join, judge};
 
 const EXAMPLES: &str = "\
@@ -69,7 +70,7 @@ pub fn run(arguments: &MergeArguments) -> Result<Exit, Failure> {
     let mut report = join(&parts).map_err(|why| Failure::error(format!("these reports do not make one: {why}")))?;
     if !arguments.claims.is_empty() {
         let caps = Caps { per_user: arguments.cap_per_user, per_sponsor: arguments.cap_per_sponsor };
-        cross_audit::audit(&mut report, &arguments.claims, caps)?;
+        audit_across(&mut report, &arguments.claims, caps)?;
     } else if arguments.reports.len() > 1 {
         report.warnings.push(
             "duplicates and caps were audited within each machine, not across them: give --claims of all of them"

@@ -83,11 +83,16 @@ impl Progress {
             if point.failed > 0 { format!(", {} failed", point.failed) } else { String::new() },
             if point.warm_up { " (warm-up)" } else { "" },
         );
+        self.line(u64::from(point.second) + 1, line);
+    }
+
+    /// What there is to say after so many seconds of the load.
+    pub fn line(&self, seconds: u64, line: String) {
         match self {
             Self::Quiet => {}
-            Self::Lines { .. } => eprintln!("{:>4}s  {line}", point.second + 1),
+            Self::Lines { .. } => eprintln!("{seconds:>4}s  {line}"),
             Self::Live(bar) => {
-                bar.set_position(u64::from(point.second) + 1);
+                bar.set_position(seconds);
                 bar.set_message(line);
             }
         }

@@ -1,7 +1,7 @@
 //! Reports as files, for the commands that work on finished ones.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
@@ -35,14 +35,10 @@ pub fn parse(bytes: &[u8]) -> Result<Report, String> {
     serde_json::from_value(value).map_err(|error| format!("it is damaged: {error}"))
 }
 
-/// Writes a report as JSON; `-` is standard output.
-pub fn write(path: &Path, report: &Report) -> Result<(), Failure> {
-    let failed = |why: String| Failure::error(format!("writing the report to {}: {why}", path.display()));
-    let mut bytes = serde_json::to_vec_pretty(report).map_err(|error| failed(error.to_string()))?;
-    bytes.push(b'\n');
-    let written =
-        if path == Path::new("-") { std::io::stdout().lock().write_all(&bytes) } else { std::fs::write(path, &bytes) };
-    written.map_err(|error| failed(error.to_string()))
+/// Makes sure that a file can be written there, before a load is spent on what would go into it.
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    let opened = File::options().create(true).truncate(false).write(true).open(path);
+    opened.map(drop).map_err(|error| Failure::error(format!("making {}: {error}", path.display())))
 }
 
 /// How a program ends that has this to report.

@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::report::Report;
 
 /// Replaces the audit of the report by one over these files.
-pub(super) fn audit(report: &mut Report, paths: &[PathBuf], caps: Caps) -> Result<(), Failure> {
+pub fn audit(report: &mut Report, paths: &[PathBuf], caps: Caps) -> Result<(), Failure> {
     let mut whole = Audit::new(caps);
     let mut envelopes_of_files = 0;
     for path in paths {
