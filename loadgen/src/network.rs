@@ -13,7 +13,7 @@ pub trait Dial: Network {
     /// Connects; an [`Event::Connect`](hongbao_uring::Event::Connect) follows.
     fn connect(&mut self, socket: &Socket, target: SocketAddr, token: Token);
     /// Ends the armed receive of a connection: its terminal completion follows.
-    fn cancel_receive(&mut self, token: Token);
+    fn cancel_receive(&mut self, socket: &Socket);
 }
 
 impl Dial for Ring {
@@ -25,7 +25,7 @@ impl Dial for Ring {
         Self::connect(self, socket, target, token);
     }
 
-    fn cancel_receive(&mut self, token: Token) {
-        Self::cancel_receive(self, token);
+    fn cancel_receive(&mut self, socket: &Socket) {
+        Self::cancel_receive(self, socket);
     }
 }

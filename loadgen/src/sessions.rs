@@ -216,7 +216,9 @@ impl<N: Dial> Sessions<N> {
             if self.plan.close == CloseChoice::Reset && idle {
                 // No shutdown: it would send an end of file, and a port would be left waiting after all.
                 user.phase = Phase::Leaving;
-                self.network.cancel_receive(user.token(local));
+                if let Some(socket) = &user.socket {
+                    self.network.cancel_receive(socket);
+                }
             } else {
                 self.leave(local, Parting::EndOfFile, now_ns);
             }

@@ -58,6 +58,11 @@ impl Period {
         Self(Duration::from_millis(milliseconds))
     }
 
+    /// So many microseconds.
+    pub const fn micros(microseconds: u64) -> Self {
+        Self(Duration::from_micros(microseconds))
+    }
+
     /// In whole milliseconds, rounded down; at most `u32::MAX`, some 49 days.
     pub fn as_millis_u32(self) -> u32 {
         u32::try_from(self.0.as_millis()).unwrap_or(u32::MAX)

@@ -268,7 +268,7 @@ pub(super) mod tests {
             (with_threads(60), "threads", Level::Short),
             (with_threads(164), "threads", Level::Ok),
             (Facts { thread_limits: Vec::new(), ..plenty() }, "threads", Level::Ok),
-            (Facts { memory_available_bytes: Some(4 << 30), ..plenty() }, "memory", Level::Short),
+            (Facts { memory_available_bytes: Some(3 << 30), ..plenty() }, "memory", Level::Short),
             (Facts { memory_available_bytes: None, ..plenty() }, "memory", Level::Ok),
         ];
         for (facts, item, expected) in table {

@@ -59,8 +59,8 @@ const SOCKET: [(&str, u64); 5] = [
     ("security labels (lsm_inode_cache, lsm_file_cache)", 56),
 ];
 
-/// What an armed multishot receive takes: request, poll, message header.
-const ARMED_RECEIVE_BYTES: u64 = 256 + 96 + 512;
+/// What a multishot poll takes: its request.
+const POLL_BYTES: u64 = 256;
 /// A slot in a ring's table, and its node.
 const DIRECT_DESCRIPTOR_BYTES: u64 = 8 + 32;
 /// A slot in the process's table, with its bits.
@@ -77,7 +77,7 @@ const PROCESS_BYTES: u64 = 11 << 20;
 /// Bytes of the kernel's memory for the server's end of one connection.
 pub fn kernel_bytes(direct: bool) -> u64 {
     let descriptor = if direct { DIRECT_DESCRIPTOR_BYTES } else { PLAIN_DESCRIPTOR_BYTES };
-    SOCKET.iter().map(|(_, bytes)| bytes).sum::<u64>() + ARMED_RECEIVE_BYTES + descriptor
+    SOCKET.iter().map(|(_, bytes)| bytes).sum::<u64>() + POLL_BYTES + descriptor
 }
 
 /// All kinds, for these connections.
@@ -85,7 +85,7 @@ pub fn table(wishes: &Wishes) -> Vec<Kind> {
     let connections = |owner, what, bytes| Kind { owner, what, bytes, per: "connection", count: wishes.connections };
     let sets = |what, bytes| Kind { owner: Owner::Daemon, what, bytes, per: "SET", count: wishes.sets.into() };
     let mut kinds: Vec<Kind> = SOCKET.iter().map(|(what, bytes)| connections(Owner::Kernel, *what, *bytes)).collect();
-    kinds.push(connections(Owner::Kernel, "armed receive: request, poll, message header", ARMED_RECEIVE_BYTES));
+    kinds.push(connections(Owner::Kernel, "multishot poll (slab io_kiocb)", POLL_BYTES));
     kinds.push(if wishes.direct {
         connections(Owner::Kernel, "direct descriptor: slot and node", DIRECT_DESCRIPTOR_BYTES)
     } else {
@@ -98,7 +98,7 @@ pub fn table(wishes: &Wishes) -> Vec<Kind> {
             "place in the slab: user, outbox, deadline links, partial frame",
             CONNECTION_BYTES_MAX as u64,
         ),
-        connections(Owner::Daemon, "descriptor's state", 1),
+        connections(Owner::Daemon, "descriptor's state, and its receive's", 9),
         sets("ring: queues and ring of buffers", wishes.ring.locked_bytes),
         sets("receive buffers", wishes.ring.receive_buffer_bytes),
         sets("queues to and from the ledger", requests * REQUEST_AND_VERDICT_BYTES),

@@ -70,7 +70,7 @@ pub(super) struct Connection {
 pub(super) struct Flags(u8);
 
 impl Flags {
-    /// A multishot receive is armed, so its terminal completion is still to come.
+    /// The connection is being received from, so the terminal completion is still to come.
     pub(super) const RECEIVING: u8 = 1;
     /// In the list of those to flush.
     pub(super) const DIRTY: u8 = 2;

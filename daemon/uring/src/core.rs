@@ -59,6 +59,8 @@ pub(crate) struct RingCore {
     reaped: Vec<Reaped>,
     cursor: usize,
     batch: usize,
+    /// Completions that the last enter itself reaped.
+    waited_for: usize,
     counters: CoreCounters,
     /// Why a push could not be submitted: told by the next enter.
     push_failure: Option<io::Error>,
@@ -81,6 +83,7 @@ impl RingCore {
             reaped: Vec::with_capacity(reaped_max),
             cursor: 0,
             batch: 0,
+            waited_for: 0,
             counters: CoreCounters::default(),
             push_failure: None,
             not_send: PhantomData,
@@ -142,6 +145,34 @@ impl RingCore {
         self.push_failure.get_or_insert_with(|| io::Error::from(Errno::EBUSY));
     }
 
+    /// Submits what was pushed, without waiting, and adds what that completed to the batch. Nothing else is worked off: what comes in
+    /// meanwhile is the next enter's. Failures are told by that as well.
+    pub(crate) fn submit_and_reap(&mut self) {
+        for _ in 0..PUSH_TRIES_MAX {
+            let unsubmitted = self.ring.submission().len() as u32;
+            if unsubmitted == 0 {
+                break;
+            }
+            self.counters.enters += 1;
+            // SAFETY: the kernel is given no pointer. The entries were made sound by those who pushed them.
+            let entered = unsafe { self.ring.submitter().enter::<u8>(unsubmitted, 0, 0, None) };
+            self.drain();
+            if let Err(error) = entered
+                && !is_passing(errno_of(&error))
+            {
+                self.push_failure.get_or_insert(error);
+                break;
+            }
+        }
+        if self.ring.submission().cq_overflow()
+            && let Err(error) = self.enter_until_settled(Wait::NOT)
+        {
+            self.push_failure.get_or_insert(error);
+        }
+        self.counters.completions += (self.reaped.len() - self.batch) as u64;
+        self.batch = self.reaped.len();
+    }
+
     fn submit_some(&mut self) {
         self.counters.enters += 1;
         if let Err(error) = self.ring.submitter().submit() {
@@ -172,6 +203,7 @@ impl RingCore {
             }
         }
         self.batch = self.reaped.len();
+        self.waited_for = self.batch;
         self.counters.completions += self.batch as u64;
         Ok(())
     }
@@ -244,6 +276,11 @@ impl RingCore {
     /// The completions of the last enter.
     pub(crate) fn batch(&self) -> &[Reaped] {
         &self.reaped[..self.batch]
+    }
+
+    /// How many completions the last enter itself reaped.
+    pub(crate) fn waited_for(&self) -> usize {
+        self.waited_for
     }
 
     /// Whether `next` has handed out the whole batch.

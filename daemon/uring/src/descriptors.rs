@@ -1,9 +1,11 @@
 //! The connections' descriptors, and why a close may have to wait.
 //!
 //! The kernel works a shutdown off in a worker thread, and looks its descriptor up only there. Were the descriptor closed and used
-//! again before that, the shutdown would hit the new connection. So a close waits for the shutdowns before it.
+//! again before that, the shutdown would hit the new connection. So a close waits for the shutdowns before it. It also waits for the
+//! poll, which would keep the connection open, and whose last word would be taken for the next connection's.
 
 use crate::driver::Socket;
+use crate::receivers::Receivers;
 
 /// How connections are named to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,7 @@ const SHUTDOWNS: u8 = SHUTDOWNS_MAX;
 pub(crate) struct Table {
     direct: bool,
     uses: Vec<u8>,
+    pub(crate) receivers: Receivers,
     /// For sockets that are adopted into a table of the ring's own: entries never used start here ...
     fresh: u32,
     /// ... those free again are here ...
@@ -48,6 +51,7 @@ impl Table {
         Self {
             direct: true,
             uses: vec![0; capacity],
+            receivers: Receivers::new(capacity),
             fresh: 0,
             free: Vec::with_capacity(capacity),
             closing: Vec::with_capacity(capacity),
@@ -56,8 +60,8 @@ impl Table {
 
     /// File descriptors of the process.
     pub(crate) fn plain() -> Self {
-        let uses = vec![0; PLAIN_TRACKED];
-        Self { direct: false, uses, fresh: 0, free: Vec::new(), closing: Vec::new() }
+        let (uses, receivers) = (vec![0; PLAIN_TRACKED], Receivers::new(PLAIN_TRACKED));
+        Self { direct: false, uses, receivers, fresh: 0, free: Vec::new(), closing: Vec::new() }
     }
 
     pub(crate) fn is_direct(&self) -> bool {
@@ -83,6 +87,7 @@ impl Table {
         }
         let before = std::mem::replace(&mut self.uses[index], OPEN);
         assert_eq!(before, 0, "descriptor {number} was open already");
+        self.receivers.opened(number);
         Socket(number)
     }
 
@@ -109,19 +114,22 @@ impl Table {
         *of += 1;
     }
 
-    /// A shutdown has ended. True where the close that waited for it is due.
-    pub(crate) fn was_shut_down(&mut self, number: u32) -> bool {
+    /// A shutdown has ended.
+    pub(crate) fn was_shut_down(&mut self, number: u32) {
         let of = self.of(number);
         assert!(*of & SHUTDOWNS > 0, "no shutdown of descriptor {number} was in flight");
         *of -= 1;
-        *of & CLOSE_WAITS != 0 && *of & SHUTDOWNS == 0
     }
 
-    /// The socket is to be closed. True where that can be done at once.
-    pub(crate) fn wants_close(&mut self, socket: &Socket) -> bool {
-        let of = self.of(socket.0);
-        *of |= CLOSE_WAITS;
-        *of & SHUTDOWNS == 0
+    /// The socket is to be closed, once that is due.
+    pub(crate) fn wants_close(&mut self, socket: &Socket) {
+        *self.of(socket.0) |= CLOSE_WAITS;
+    }
+
+    /// Whether a descriptor is to be closed and nothing holds that up any more.
+    pub(crate) fn is_close_due(&self, number: u32) -> bool {
+        let of = self.uses[number as usize];
+        of & CLOSE_WAITS != 0 && of & SHUTDOWNS == 0 && self.receivers.is_over(number)
     }
 
     /// The close is being submitted.
@@ -163,9 +171,12 @@ mod tests {
         let socket = table.opened(2);
         table.shutting_down(&socket);
         table.shutting_down(&socket);
-        assert!(!table.wants_close(&socket));
-        assert!(!table.was_shut_down(2));
-        assert!(table.was_shut_down(2));
+        table.wants_close(&socket);
+        assert!(!table.is_close_due(2));
+        table.was_shut_down(2);
+        assert!(!table.is_close_due(2));
+        table.was_shut_down(2);
+        assert!(table.is_close_due(2));
         table.closed(2);
         assert_eq!(table.open().count(), 0);
     }
@@ -176,7 +187,8 @@ mod tests {
         let (first, second) = (table.vacant().expect("free"), table.vacant().expect("free"));
         assert_eq!((first, second, table.vacant()), (0, 1, None));
         let socket = table.opened(first);
-        assert!(table.wants_close(&socket));
+        table.wants_close(&socket);
+        assert!(table.is_close_due(first));
         table.closed(first);
         assert_eq!(table.vacant(), None);
         table.entered();

@@ -23,7 +23,7 @@ pub struct Received {
     pub(crate) length: u32,
 }
 
-/// How one step of a multishot receive went.
+/// How one step of a receive went.
 #[derive(Debug)]
 pub enum Receive {
     /// Bytes, at least one.
@@ -46,7 +46,7 @@ pub enum Event {
         /// Whether the accept is still armed.
         more: bool,
     },
-    /// The multishot receive of a connection.
+    /// The receive of a connection.
     Receive {
         /// What came.
         outcome: Receive,
@@ -116,7 +116,7 @@ pub trait Network {
     fn accept(&mut self, token: Token);
     /// Ends the multishot accept: its terminal completion (`more: false`) follows, with ECANCELED or a last connection.
     fn stop_accepting(&mut self);
-    /// Arms the multishot receive of a connection.
+    /// Receives from a connection from now on, until [`Event::Receive`] says that there is no more.
     fn receive(&mut self, socket: &Socket, token: Token);
     /// The bytes of a buffer that was lent.
     fn bytes(&self, received: &Received) -> &[u8];

@@ -17,6 +17,7 @@ pub mod options;
 pub mod outbox;
 mod pages;
 pub mod probe;
+mod receivers;
 pub mod ring;
 mod set_up;
 pub mod simulated;

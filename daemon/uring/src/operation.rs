@@ -8,8 +8,12 @@ use crate::{Generation, Token};
 pub(crate) enum Kind {
     /// Multishot accept.
     Accept = 1,
-    /// Multishot receive.
-    Receive,
+    /// Multishot poll of a connection; its slot is the descriptor, as for all that a receive is made of.
+    Poll,
+    /// Removal of such a poll; completes only where it fails.
+    PollRemove,
+    /// A read that does not wait.
+    Read,
     /// A send that may wait for the peer; always completes.
     Send,
     /// A send that ends within the submitting enter; completes only where it fails.
@@ -33,9 +37,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Accept,
-        Self::Receive,
+        Self::Poll,
+        Self::PollRemove,
+        Self::Read,
         Self::Send,
         Self::SendAtOnce,
         Self::Connect,

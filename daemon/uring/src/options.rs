@@ -121,7 +121,7 @@ pub(crate) struct RingSizes {
     pub(crate) queues: Sizes,
     pub(crate) receive_buffers: u16,
     pub(crate) send_slots: usize,
-    /// Completions that one turn may bring: all buffers filled, each receive ended, each send failed, and as many overflown.
+    /// Completions that one turn may bring: each poll spoken, each read ended, each send failed, and as many overflown.
     pub(crate) reaped_max: usize,
 }
 
@@ -129,12 +129,12 @@ pub(crate) fn sizes(connections: u32, receive_buffers_max: u16) -> RingSizes {
     let most = u32::from(receive_buffers_max).clamp(RECEIVE_BUFFERS_MIN, RECEIVE_BUFFERS_MAX);
     let buffers =
         (connections / 8).max(connections.min(1024)).next_power_of_two().clamp(RECEIVE_BUFFERS_MIN, 1 << most.ilog2());
-    // A turn's completions are one for each buffer, and those of sends that failed and receives that ended.
+    // A turn's completions are one for each poll that spoke, one for each buffer, and those of sends that failed.
     let queues = Sizes { submissions: (buffers / 2).min(2048), completions: buffers * 2 };
     RingSizes {
         queues,
         receive_buffers: buffers as u16,
         send_slots: (connections as usize * 4).clamp(SEND_SLOTS_MIN, SEND_SLOTS_MAX),
-        reaped_max: (buffers + queues.completions) as usize + 2 * connections as usize,
+        reaped_max: (buffers + queues.completions) as usize + 3 * connections as usize,
     }
 }

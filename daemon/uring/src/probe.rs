@@ -42,7 +42,7 @@ pub fn probe() -> Result<Support, Unavailable> {
     require_operations(&core)?;
     let ring = core.features();
     drop(core);
-    try_multishot_receive_and_send_at_once()?;
+    try_receive_and_send_at_once()?;
     Ok(Support { setting: Setting::read(), ring, direct_descriptors: releases_out_of_order() })
 }
 
@@ -53,7 +53,9 @@ fn require_operations(core: &RingCore) -> Result<(), Unavailable> {
         .map_err(|error| Unavailable::refused("IORING_REGISTER_PROBE", errno_of(&error)))?;
     let needed = [
         (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
-        (opcode::RecvMulti::CODE, "IORING_OP_RECV"),
+        (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
+        (opcode::PollRemove::CODE, "IORING_OP_POLL_REMOVE"),
+        (opcode::Recv::CODE, "IORING_OP_RECV"),
         (opcode::Send::CODE, "IORING_OP_SEND"),
         (opcode::SendMsg::CODE, "IORING_OP_SENDMSG"),
         (opcode::Connect::CODE, "IORING_OP_CONNECT"),
@@ -79,7 +81,7 @@ fn small_ring(descriptors: Descriptors) -> Result<Ring, RingError> {
     RingOptions { descriptors, ..RingOptions::connecting(4) }.open()
 }
 
-fn try_multishot_receive_and_send_at_once() -> Result<(), Unavailable> {
+fn try_receive_and_send_at_once() -> Result<(), Unavailable> {
     let failed = |doing| move |errno| Unavailable::refused(doing, errno);
     let mut ring = match small_ring(Descriptors::Plain) {
         Ok(ring) => ring,
@@ -93,7 +95,7 @@ fn try_multishot_receive_and_send_at_once() -> Result<(), Unavailable> {
     for _ in 0..2 {
         send(theirs.as_raw_fd(), b"probe", MsgFlags::MSG_NOSIGNAL).map_err(failed("send"))?;
         if !is_echoed(&mut ring).map_err(|error| failed("io_uring_enter")(errno_of(&error)))? {
-            return Err(Unavailable::missing("multishot receive with provided buffers"));
+            return Err(Unavailable::missing("multishot poll, or reads into provided buffers"));
         }
     }
     let mut outbox = Outbox::default();

@@ -8,19 +8,19 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use io_uring::opcode;
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{CancelBuilder, Fd, Fixed};
+use io_uring::types::{Fd, Fixed};
 use nix::errno::Errno;
 use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC};
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::buffers::{BUFFER_GROUP, ReceiveBuffers};
+use crate::buffers::ReceiveBuffers;
 use crate::core::{Reaped, RingCore, errno_of};
 use crate::descriptors::{Descriptors, Table};
-use crate::driver::{Completion, Event, Network, NetworkCounters, OutboxFull, Receive, Received, Sent, Socket};
+use crate::driver::{Completion, Event, Network, NetworkCounters, OutboxFull, Received, Sent, Socket};
 use crate::listener::Listener;
 use crate::operation::{Kind, kind_of, token_of, user_data};
 use crate::options::{CONNECTIONS_MAX, RESERVE_ENTRIES, RingError, RingFeatures, RingOptions, sizes};
@@ -31,11 +31,9 @@ use crate::{Doorbell, Generation, Token, Unavailable, Wait, probe};
 /// Worker threads of the kernel for one ring, bounded and unbounded: they work off shutdowns only.
 const WORKERS_MAX: u32 = 2;
 
-/// When a ring is dropped: enters in a row that end no operation, each of at most 10 ms, until it is given up.
-const DROP_STALLS_MAX: u32 = 100;
-const DROP_WAIT_US: u32 = 10_000;
-/// Operations that one such enter waits for.
-const DROP_WANT_MAX: u64 = 4096;
+/// Times in a turn that reads are submitted by themselves: once for what the polls told, and some more for those who have sent more
+/// than a buffer holds, so that these make headway and keep nobody waiting.
+const READ_ROUNDS_MAX: u32 = 4;
 
 /// The ring. See the module's text and [`Network`]. It stays with the thread that made it:
 ///
@@ -55,6 +53,10 @@ pub struct Ring {
     /// Operations that the kernel has, or will have after the next enter, and that will complete; sends at once are not
     /// among them, since they end within an enter.
     in_flight: u64,
+    /// Descriptors to be read from, each once.
+    reads_due: Vec<u32>,
+    /// How often reads may still be submitted by themselves in this turn, before the next enter takes them along.
+    read_rounds_left: u32,
     sends: u64,
     sends_deferred: u64,
     buffers_exhausted: u64,
@@ -95,6 +97,8 @@ impl Ring {
             staged: Staged::new(),
             accepting: None,
             in_flight: 0,
+            reads_due: Vec::with_capacity((options.connections + RESERVE_ENTRIES) as usize),
+            read_rounds_left: 0,
             sends: 0,
             sends_deferred: 0,
             buffers_exhausted: 0,
@@ -161,13 +165,6 @@ impl Ring {
         self.push_counted(entry, Kind::Connect, token);
     }
 
-    /// Ends the armed receive of a connection, and nothing else: its terminal completion follows. For a connection that is to be
-    /// closed without a word to the peer.
-    pub fn cancel_receive(&mut self, token: Token) {
-        let entry = opcode::AsyncCancel::new(user_data(Kind::Receive, token)).build();
-        self.push_counted(entry, Kind::Cancel, Token::default());
-    }
-
     /// Marks an entry made for `Fd(socket)` as one of the ring's own table, where that is what sockets are.
     fn on(&self, entry: Entry) -> Entry {
         if self.table.is_direct() { entry.flags(Flags::FIXED_FILE) } else { entry }
@@ -184,7 +181,7 @@ impl Ring {
     /// Pushes an operation that will complete.
     fn push_counted(&mut self, entry: Entry, kind: Kind, token: Token) {
         self.in_flight += 1;
-        // SAFETY: what entries of this file point to is the pool of send slots and the receive buffers, which outlive every
+        // SAFETY: what entries of this module point to is the pool of send slots and the receive buffers, which outlive every
         // counted operation by `Drop`; or staged, which is not touched again before all is submitted.
         unsafe { self.core.push(&entry.user_data(user_data(kind, token))) };
     }
@@ -224,7 +221,10 @@ impl Ring {
         self.push_counted(entry, Kind::Shutdown, descriptor(socket.0));
     }
 
-    fn submit_close(&mut self, number: u32) {
+    fn close_if_due(&mut self, number: u32) {
+        if !self.table.is_close_due(number) {
+            return;
+        }
         self.table.closed(number);
         let entry = if self.table.is_direct() {
             opcode::Close::new(Fixed(number)).build()
@@ -234,102 +234,50 @@ impl Ring {
         self.push_silent(entry, Kind::Close, descriptor(number));
     }
 
-    /// The event that a completion is to the caller; `None` where it concerns the ring alone.
-    fn event(&mut self, reaped: Reaped) -> Option<Event> {
+    /// What a completion is to the caller; `None` where it concerns the ring alone.
+    fn completion(&mut self, reaped: Reaped) -> Option<Completion> {
         let kind = kind_of(reaped.user_data);
-        let counted = !matches!(kind, Kind::SendAtOnce | Kind::Close | Kind::Wake | Kind::WakeSent);
-        if counted && !reaped.more() {
+        let token = token_of(reaped.user_data);
+        let silent = matches!(kind, Kind::SendAtOnce | Kind::Close | Kind::PollRemove | Kind::Wake | Kind::WakeSent);
+        if !silent && !reaped.more() {
             self.in_flight -= 1;
         }
-        match kind {
+        let event = match kind {
             Kind::Accept => {
                 let outcome = reaped.outcome().map(|number| self.table.opened(number));
                 if !reaped.more() {
                     self.accepting = None;
                 }
-                Some(Event::Accept { outcome, more: reaped.more() })
+                Event::Accept { outcome, more: reaped.more() }
             }
-            Kind::Receive => Some(self.received(reaped)),
-            Kind::Send => Some(Event::Send { outcome: reaped.outcome() }),
+            Kind::Poll => return self.polled(token.slot, reaped),
+            Kind::PollRemove => {
+                self.poll_not_removed(token.slot, reaped);
+                return None;
+            }
+            Kind::Read => return self.was_read(token.slot, reaped),
+            Kind::Send => Event::Send { outcome: reaped.outcome() },
             Kind::SendAtOnce => {
                 self.sends_deferred += 1;
-                Some(Event::Send { outcome: reaped.outcome() })
+                Event::Send { outcome: reaped.outcome() }
             }
-            Kind::Connect => Some(Event::Connect { outcome: reaped.outcome().map(drop) }),
+            Kind::Connect => Event::Connect { outcome: reaped.outcome().map(drop) },
             Kind::Shutdown => {
                 // A connection that was reset meanwhile is not connected any more; that is no failure.
                 self.failures += u64::from(!matches!(reaped.outcome(), Ok(_) | Err(Errno::ENOTCONN)));
-                let number = token_of(reaped.user_data).slot;
-                if self.table.was_shut_down(number) {
-                    self.submit_close(number);
-                }
-                None
+                self.table.was_shut_down(token.slot);
+                self.close_if_due(token.slot);
+                return None;
             }
             Kind::Close | Kind::WakeSent => {
                 self.failures += 1;
-                None
+                return None;
             }
-            Kind::Cancel => None,
-            Kind::Wake => Some(Event::Wake),
+            Kind::Cancel => return None,
+            Kind::Wake => Event::Wake,
             Kind::Write | Kind::Flush => panic!("a file operation on a ring for connections"),
-        }
-    }
-
-    fn received(&mut self, reaped: Reaped) -> Event {
-        let outcome = reaped.outcome();
-        let length = outcome.unwrap_or(0);
-        let lent = io_uring::cqueue::buffer_select(reaped.flags).and_then(|buffer| self.buffers.lend(buffer, length));
-        let outcome = match (outcome, lent) {
-            (Ok(_), Some(received)) => Receive::Data(received),
-            (Ok(_), None) => Receive::EndOfFile,
-            (Err(Errno::ENOBUFS), _) => {
-                self.buffers_exhausted += 1;
-                Receive::NoBuffers
-            }
-            (Err(errno), _) => Receive::Failed(errno),
         };
-        Event::Receive { outcome, more: reaped.more() }
-    }
-
-    /// Ends every operation in flight. False where the kernel would not, in the time given.
-    ///
-    /// All of them belong to sockets, so shutting these down ends them, at a cost that grows with their number. One cancellation of
-    /// everything would do as well, but searches past what it has cancelled already: a cost that grows with the square, 3 s
-    /// for 15,000 connections. It is kept for what a shutdown does not end.
-    fn end_all(&mut self) -> bool {
-        self.handle_batch();
-        self.stop_accepting();
-        for number in 0..self.table.len() {
-            if self.table.is_untouched(number) {
-                self.shut_down(&Socket(number), SHUT_RDWR);
-            }
-        }
-        let mut stalled = 0;
-        while stalled < DROP_STALLS_MAX {
-            // Also with nothing in flight: closes and sends at once may be in the submission queue.
-            let want = self.in_flight.min(DROP_WANT_MAX) as u32;
-            let before = self.in_flight;
-            if self.core.enter(Wait { want, min_wait_us: 0, timeout_us: DROP_WAIT_US }).is_err() {
-                return false;
-            }
-            let idle = self.core.batch().is_empty();
-            self.handle_batch();
-            if self.in_flight == 0 && idle {
-                return true;
-            }
-            stalled = if self.in_flight < before { 0 } else { stalled + 1 };
-            if stalled == DROP_STALLS_MAX / 2 {
-                let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-                self.push_counted(entry, Kind::Cancel, Token::default());
-            }
-        }
-        false
-    }
-
-    fn handle_batch(&mut self) {
-        while let Some(reaped) = self.core.next() {
-            self.event(reaped);
-        }
+        Some(Completion { token, event })
     }
 }
 
@@ -376,8 +324,7 @@ impl Network for Ring {
 
     fn receive(&mut self, socket: &Socket, token: Token) {
         self.table.check(socket);
-        let entry = self.on(opcode::RecvMulti::new(fd(socket.0), BUFFER_GROUP).build());
-        self.push_counted(entry, Kind::Receive, token);
+        self.begin_receive(socket.0, token);
     }
 
     fn bytes(&self, received: &Received) -> &[u8] {
@@ -422,9 +369,9 @@ impl Network for Ring {
     }
 
     fn close(&mut self, socket: Socket) {
-        if self.table.wants_close(&socket) {
-            self.submit_close(socket.0);
-        }
+        self.table.wants_close(&socket);
+        self.remove_poll(socket.0);
+        self.close_if_due(socket.0);
     }
 
     fn ring_doorbell(&mut self, doorbell: &Doorbell) {
@@ -435,6 +382,9 @@ impl Network for Ring {
         assert!(self.core.is_handled(), "an enter before all completions were handled");
         self.outboxes.settle();
         self.buffers.publish();
+        // Reads that go out with this enter end within it: there is nothing to wait for.
+        let wait = if self.push_reads() { Wait::NOT } else { wait };
+        self.read_rounds_left = READ_ROUNDS_MAX;
         self.core.enter(wait)?;
         self.staged.clear();
         self.table.entered();
@@ -444,17 +394,21 @@ impl Network for Ring {
     }
 
     fn next(&mut self) -> Option<Completion> {
-        while let Some(reaped) = self.core.next() {
-            if let Some(event) = self.event(reaped) {
-                return Some(Completion { token: token_of(reaped.user_data), event });
+        loop {
+            while let Some(reaped) = self.core.next() {
+                if let Some(completion) = self.completion(reaped) {
+                    return Some(completion);
+                }
+            }
+            if !self.read_now() {
+                self.outboxes.settle();
+                return None;
             }
         }
-        self.outboxes.settle();
-        None
     }
 
     fn reaped(&self) -> u32 {
-        self.core.batch().len() as u32
+        self.core.waited_for() as u32
     }
 
     fn counters(&self) -> NetworkCounters {
@@ -471,27 +425,8 @@ impl Network for Ring {
     }
 }
 
-impl Drop for Ring {
-    /// Ends what is in flight, then gives everything back. What is registered is unregistered by name, since a doorbell may hold a
-    /// duplicate of the ring's descriptor, so that closing ours does not end the ring.
-    fn drop(&mut self) {
-        if !self.end_all() {
-            self.buffers.keep();
-            self.outboxes.keep();
-        }
-        let submitter = self.core.submitter();
-        ReceiveBuffers::unregister(&submitter);
-        if self.table.is_direct() {
-            drop(submitter.unregister_files());
-        } else {
-            for number in self.table.open() {
-                // SAFETY: the table holds descriptors that `accept` made or `adopt` took over; it lists each once, and those whose
-                // close was submitted no more.
-                drop(unsafe { OwnedFd::from_raw_fd(number.cast_signed()) });
-            }
-        }
-    }
-}
+mod ending;
+mod receive;
 
 #[cfg(test)]
 mod tests;

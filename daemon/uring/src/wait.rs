@@ -40,10 +40,11 @@ impl Pace {
     /// few enough that a turn stays short.
     pub const WANT_MAX: u32 = 128;
 
-    /// Batching starts when this many completions are likely within the budget ...
-    const STARTS_AT: f64 = 8.0;
+    /// Batching starts when this many completions are likely within the budget: a wake-up costs more than what one completion is
+    /// woken for, so that it pays from the second on ...
+    const STARTS_AT: f64 = 2.0;
     /// ... and ends below this many.
-    const ENDS_BELOW: f64 = 4.0;
+    const ENDS_BELOW: f64 = 1.0;
     /// How far back the average reaches.
     const MEMORY_US: f64 = 5_000.0;
 
@@ -138,8 +139,8 @@ mod tests {
     fn a_load_between_the_bounds_keeps_what_it_found() {
         let (mut rising, mut falling) = (pace(), pace());
         run(&mut falling, 60_000, 1000, 100_000);
-        run(&mut falling, 6_000, 1000, 100_000);
-        run(&mut rising, 6_000, 1000, 100_000);
+        run(&mut falling, 1_500, 1000, 100_000);
+        run(&mut rising, 1_500, 1000, 100_000);
         assert_eq!((rising.wait(TIMEOUT_US).min_wait_us, falling.wait(TIMEOUT_US).min_wait_us), (0, 1000));
     }
 

@@ -2,8 +2,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
 use super::*;
-use crate::ListenOptions;
 use crate::set_up::{SetUp, set_up_as};
+use crate::{ListenOptions, Receive};
 
 const TOKEN: Token = Token { slot: 1, generation: Generation::new(2) };
 const ENTERS_MAX: usize = 10_000;

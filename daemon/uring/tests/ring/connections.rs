@@ -123,7 +123,7 @@ fn a_peer_that_never_reads_holds_64_kib_and_no_more_and_can_be_thrown_out() {
 #[test]
 fn when_buffers_run_out_receives_are_armed_again_and_no_byte_is_lost() {
     for descriptors in BOTH {
-        let mut server = Server::open(descriptors, Answer::Keep);
+        let mut server = Server::open(descriptors, Answer::Hoard);
         let buffers = usize::from(server.ring.features().receive_buffers);
         let mut clients: Vec<_> = (0..30).map(|_| server.client()).collect();
         let message = pattern(64 * buffers / 10);
@@ -133,6 +133,87 @@ fn when_buffers_run_out_receives_are_armed_again_and_no_byte_is_lost() {
         server.turn_until("all bytes", |server| server.connections.iter().all(|one| one.heard.len() == message.len()));
         assert!(server.ring.counters().buffers_exhausted > 0, "{:?}", server.ring.counters());
         assert!(server.connections.iter().all(|connection| connection.heard == message), "out of order");
+    }
+}
+
+#[test]
+fn last_words_and_the_end_that_come_together_are_both_heard_whoever_comes_first() {
+    for descriptors in BOTH {
+        let mut server = Server::open(descriptors, Answer::Keep);
+        // As long as a buffer, a little more, a little less, and longer than one turn reads.
+        for length in [1, 63, 64, 65, 128, 64 * 40] {
+            let (mut client, number) = server.client();
+            client.write_all(&pattern(length)).expect("connected");
+            drop(client);
+            server.turn_until("the end of file", |server| server.connections[number].ended.is_some());
+            assert_eq!(server.connections[number].ended, Some(Ok(())));
+            assert!(server.connections[number].heard == pattern(length), "{length} bytes");
+            server.close(number);
+        }
+        server.turn(Wait::NOT);
+        assert_eq!(server.ring.failures(), 0);
+    }
+}
+
+#[test]
+fn who_sends_without_end_keeps_nobody_waiting() {
+    for descriptors in BOTH {
+        let mut server = Server::open(descriptors, Answer::Keep);
+        let (mut flooding, flooder) = server.client();
+        let (mut modest, number) = server.client();
+        flooding.write_all(&pattern(200_000)).expect("the socket's buffer takes it");
+        modest.write_all(b"shake").expect("the socket's buffer takes it");
+        server.turn_until("the shake", |server| server.connections[number].heard == b"shake");
+        assert!(server.connections[flooder].heard.len() < 2_000, "{}", server.connections[flooder].heard.len());
+        server.turn_until("all bytes", |server| server.connections[flooder].heard.len() == 200_000);
+        assert!(server.connections[flooder].heard == pattern(200_000), "out of order");
+    }
+}
+
+#[test]
+fn messages_that_arrive_while_others_are_read_are_not_left_lying() {
+    for descriptors in BOTH {
+        let mut server = Server::open(descriptors, Answer::Keep);
+        let (client, number) = server.client();
+        let writer = std::thread::spawn(move || {
+            let mut client = client;
+            for message in 0..20_000_u32 {
+                client.write_all(&message.to_le_bytes()).expect("the server reads");
+                if message % 64 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            client
+        });
+        // The last one too, although nothing comes behind it that would tell of it again.
+        server.turn_until("all of them", |server| server.connections[number].heard.len() == 80_000);
+        let expected: Vec<u8> = (0..20_000_u32).flat_map(u32::to_le_bytes).collect();
+        assert!(server.connections[number].heard == expected, "out of order");
+        drop(writer.join().expect("the writer ends"));
+    }
+}
+
+#[test]
+fn a_connection_closed_while_its_peer_is_talking_leaves_nothing_to_the_next() {
+    for descriptors in BOTH {
+        let mut server = Server::open(descriptors, Answer::Keep);
+        for round in 0..200 {
+            let (mut client, number) = server.client();
+            client.write_all(b"one").expect("connected");
+            if round % 2 == 0 {
+                server.turn(Wait::first(1000));
+            }
+            // The removal of the poll meets a poll that has something to say.
+            client.write_all(b"two").expect("connected");
+            server.ring.cancel_receive(server.connections[number].socket.as_ref().expect("open"));
+            client.write_all(b"three").expect("connected");
+            server.turn_until("the end of the receive", |server| server.connections[number].ended.is_some());
+            assert_eq!(server.connections[number].ended, Some(Err(Errno::ECANCELED)));
+            assert!(b"onetwothree".starts_with(&server.connections[number].heard), "in order, what was heard of it");
+            server.close(number);
+            assert!(server.read_to_end(&mut client).0.is_empty());
+        }
+        assert_eq!(server.ring.failures(), 0);
     }
 }
 

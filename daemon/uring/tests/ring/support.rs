@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use hongbao_uring::{
-    Completion, Descriptors, Errno, Event, Generation, ListenOptions, Listener, Network, Outbox, Receive, Ring,
-    RingOptions, Sent, Socket, Token, Wait,
+    Completion, Descriptors, Errno, Event, Generation, ListenOptions, Listener, Network, Outbox, Receive, Received,
+    Ring, RingOptions, Sent, Socket, Token, Wait,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -19,6 +19,8 @@ pub(crate) const BOTH: [Descriptors; 2] = [Descriptors::Direct, Descriptors::Pla
 pub(crate) enum Answer {
     Echo,
     Keep,
+    /// Keep what it says, and the buffers as well, until none is left.
+    Hoard,
 }
 
 pub(crate) struct Connection {
@@ -39,6 +41,7 @@ pub(crate) struct Server {
     pub(crate) answer: Answer,
     pub(crate) accepting: bool,
     pub(crate) accept_error: Option<Errno>,
+    pub(crate) hoard: Vec<Received>,
 }
 
 pub(crate) fn loopback() -> ListenOptions {
@@ -65,7 +68,7 @@ impl Server {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
         let mut ring = options.open().expect("io_uring works here");
         ring.accept(token(usize::MAX >> 32));
-        Self { ring, connections: Vec::new(), answer, accepting: true, accept_error: None }
+        Self { ring, connections: Vec::new(), answer, accepting: true, accept_error: None, hoard: Vec::new() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -158,17 +161,23 @@ impl Server {
         match outcome {
             Receive::Data(received) => {
                 let bytes = self.ring.bytes(&received).to_vec();
-                self.ring.give_back(received);
+                match self.answer {
+                    Answer::Hoard => self.hoard.push(received),
+                    Answer::Echo | Answer::Keep => self.ring.give_back(received),
+                }
                 connection.rearm = !more;
                 match self.answer {
-                    Answer::Keep => connection.heard.extend(bytes),
+                    Answer::Keep | Answer::Hoard => connection.heard.extend(bytes),
                     Answer::Echo => {
                         self.ring.append(&mut connection.outbox, &bytes).expect("room in the outbox");
                         connection.dirty = true;
                     }
                 }
             }
-            Receive::NoBuffers => connection.rearm = true,
+            Receive::NoBuffers => {
+                connection.rearm = true;
+                self.hoard.drain(..).for_each(|received| self.ring.give_back(received));
+            }
             Receive::EndOfFile => connection.ended = Some(Ok(())),
             Receive::Failed(errno) => connection.ended = Some(Err(errno)),
         }
