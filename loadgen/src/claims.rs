@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::Claim;
 use crate::exit::Failure;
-
-/// Longest line that is read. Ours are below 200 bytes.
-const LINE_BYTES_MAX: u64 = 4_096;
+use crate::limits::CLAIM_LINE_BYTES_MAX;
 
 /// One line.
 #[derive(Serialize, Deserialize)]
@@ -80,7 +78,7 @@ pub fn read(path: &Path, mut take: impl FnMut(Claim)) -> Result<(), Failure> {
     let mut text = Vec::new();
     for number in 1_u64.. {
         text.clear();
-        let length = (&mut file).take(LINE_BYTES_MAX).read_until(b'\n', &mut text);
+        let length = (&mut file).take(CLAIM_LINE_BYTES_MAX).read_until(b'\n', &mut text);
         if length.map_err(|error| failed(error.to_string()))? == 0 {
             break;
         }

@@ -78,11 +78,30 @@ pub enum HdrLogError {
 pub fn write(report: &Report) -> Vec<u8> {
     let mut intervals: Vec<Interval> = report.seconds.iter().filter_map(of_second).collect();
     intervals.extend(report.stages.iter().flat_map(of_stage));
+    put(
+        &format!("hongbao-loadgen {}, {}: values are microseconds", report.version, report.scenario),
+        report.started_unix_s,
+        intervals,
+    )
+}
+
+impl Log {
+    /// As text. Its base time is the whole second in which the first interval began.
+    pub fn write(&self) -> Vec<u8> {
+        let first_s = self.intervals.iter().map(|interval| interval.begin_s).fold(f64::INFINITY, f64::min);
+        let began_s = if first_s.is_finite() { first_s.max(0.0) as u64 } else { 0 };
+        let since = |interval: &Interval| Interval { begin_s: interval.begin_s - began_s as f64, ..interval.clone() };
+        put(concat!("hongbao-loadgen ", env!("CARGO_PKG_VERSION")), began_s, self.intervals.iter().map(since).collect())
+    }
+}
+
+/// Intervals whose begins count from `started_unix_s`.
+fn put(comment: &str, started_unix_s: u64, mut intervals: Vec<Interval>) -> Vec<u8> {
     intervals.sort_by(|one, other| one.begin_s.total_cmp(&other.begin_s));
-    let began = UNIX_EPOCH.checked_add(Duration::from_secs(report.started_unix_s)).unwrap_or(UNIX_EPOCH);
+    let began = UNIX_EPOCH.checked_add(Duration::from_secs(started_unix_s)).unwrap_or(UNIX_EPOCH);
     let (mut bytes, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
     let mut writer = IntervalLogWriterBuilder::new()
-        .add_comment(&format!("hongbao-loadgen {}, {}: values are microseconds", report.version, report.scenario))
+        .add_comment(comment)
         .with_start_time(began)
         .with_base_time(began)
         .with_max_value_divisor(US_PER_MAX)

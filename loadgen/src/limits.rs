@@ -132,6 +132,25 @@ pub const SERVER_METRICS_BYTES_MAX: u64 = 16 << 20;
 /// SETs that are told apart in the metrics of the daemon, which has 256 at most.
 pub const SERVER_SETS_MAX: u32 = 1_024;
 
+// The search for the highest rate that holds.
+
+/// Trials of a search, at most; one takes as long as its run.
+pub const SEARCH_TRIALS_MAX: u32 = 64;
+
+/// Finest resolution of a search, as a share of the rate. Runs of seconds tell no less apart.
+pub const SEARCH_RESOLUTION_MIN: f64 = 0.001;
+
+/// Coarsest.
+pub const SEARCH_RESOLUTION_MAX: f64 = 0.5;
+
+// What is read back.
+
+/// Bytes of a report: that of a day's run, its seconds with their histograms, has about 100 MB.
+pub const REPORT_BYTES_MAX: u64 = 1 << 28;
+
+/// Longest line of claims that is read, in bytes. Ours are below 200.
+pub const CLAIM_LINE_BYTES_MAX: u64 = 4_096;
+
 // Many client machines: agents and their coordinator.
 
 /// Agents of one coordinator.

@@ -3,10 +3,11 @@
 //!
 //! Counters are added. Histograms are added, and percentiles are computed from the sums: percentiles of machines are never averaged.
 //! Stages are joined by their place and name, seconds by the wall clock. What is of the server is taken once, as all measured the same one.
-//! Expectations and evenness are judged anew. The result is valid only if each part is.
+//! Expectations and evenness are judged anew. The result is valid only if each part is. HDR logs are merged as well, interval by interval.
 
 mod cross_audit;
 mod join;
+mod logs;
 mod seconds;
 
 use std::path::PathBuf;
@@ -29,13 +30,16 @@ Examples:
   # duplicates and breaches of caps over all machines: only the claims of all of them together show those
   hongbao-loadgen merge client-1.json client-2.json --claims client-1.claims client-2.claims --json -
 
+  # HDR logs (files that end with .hlog) into one
+  hongbao-loadgen merge client-1.hlog client-2.hlog --hdr-log all.hlog
+
 Exit codes: 0 good, 1 error, 2 usage, 3 a part or the whole is not valid, 99 an expectation did not hold, or the audit found a duplicate or a breach of a cap.";
 
 /// `hongbao-loadgen merge`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct MergeArguments {
-    /// Reports of `--json`, one a machine
+    /// Reports of `--json`, one a machine; or HDR logs, which end with .hlog
     #[arg(value_name = "REPORT", required = true, num_args = 1..)]
     pub reports: Vec<PathBuf>,
 
@@ -62,6 +66,14 @@ pub struct MergeArguments {
 
 /// Reads, merges, and says how it ended.
 pub fn run(arguments: &MergeArguments) -> Result<Exit, Failure> {
+    match arguments.reports.iter().filter(|path| path.extension().is_some_and(|ending| ending == "hlog")).count() {
+        0 => merge_reports(arguments),
+        logs if logs == arguments.reports.len() => logs::run(arguments),
+        _ => Err(Failure::usage("reports and HDR logs cannot be merged with each other")),
+    }
+}
+
+fn merge_reports(arguments: &MergeArguments) -> Result<Exit, Failure> {
     let parts: Vec<Part> = arguments
         .reports
         .iter()

@@ -60,6 +60,11 @@ impl Outputs {
     }
 }
 
+/// Writes one file, which may be one of those that were read; - is standard output.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    Output::create(path)?.write(bytes)
+}
+
 enum Output {
     Standard,
     File(Box<Path>, File),

@@ -5,10 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
+use crate::limits::REPORT_BYTES_MAX;
 use crate::report::{Report, SCHEMA};
-
-/// A report of a day's run, its seconds with their histograms, is about 100 MB.
-pub const REPORT_BYTES_MAX: u64 = 1 << 28;
 
 /// Reads the report that `--json` wrote.
 pub fn read(path: &Path) -> Result<Report, Failure> {

@@ -8,15 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
-
-/// Trials of a search, at most; one takes as long as its run.
-pub const SEARCH_TRIALS_MAX: u32 = 64;
-
-/// Finest resolution of a search, as a share of the rate. Runs of seconds tell no less apart.
-pub const SEARCH_RESOLUTION_MIN: f64 = 0.001;
-
-/// Coarsest.
-pub const SEARCH_RESOLUTION_MAX: f64 = 0.5;
+use crate::limits::{SEARCH_RESOLUTION_MAX, SEARCH_RESOLUTION_MIN, SEARCH_TRIALS_MAX};
 
 /// Where to search, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

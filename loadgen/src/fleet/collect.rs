@@ -10,10 +10,10 @@ use super::protocol::{Product, Reply, Request};
 use crate::audit::Caps;
 use crate::exit::Failure;
 use crate::expect::Expectation;
-use crate::limits::FLEET_CLAIMS_BYTES_MAX;
+use crate::limits::{FLEET_CLAIMS_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::merge::{self, Part};
 use crate::report::{Expected, Report};
-use crate::reports::{self, REPORT_BYTES_MAX};
+use crate::reports;
 use crate::scenario::Scenario;
 
 /// Takes reports and claims in, merges them, and judges the whole by what the scenario expects. The claims of all go into one file where

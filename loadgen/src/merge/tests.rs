@@ -127,7 +127,7 @@ proptest! {
 fn every_example_of_the_help_is_understood() {
     let examples: Vec<&str> =
         EXAMPLES.lines().map(str::trim).filter(|line| line.starts_with("hongbao-loadgen merge")).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for line in examples {
         CommandLine::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
