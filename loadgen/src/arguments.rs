@@ -370,6 +370,10 @@ pub struct Common {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Report")]
     pub cap_per_sponsor: u32,
 
+    /// Tell Prometheus the run's own metrics here, at /metrics
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Report")]
+    pub metrics_listen: Option<SocketAddr>,
+
     /// Metrics of the server, for its part of the report: 127.0.0.1:9866
     #[arg(long, value_name = "ADDRESS:PORT|URL", help_heading = "Report")]
     pub server_metrics: Option<Target>,

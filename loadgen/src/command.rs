@@ -12,6 +12,7 @@ use crate::claims::ClaimsFile;
 use crate::conductor::{Conducted, Conductor, Desk};
 use crate::control::ControlSocket;
 use crate::exit::{Exit, Failure};
+use crate::exporter::Exporter;
 use crate::host::Host;
 use crate::outputs::Outputs;
 use crate::plan::Plan;
@@ -67,6 +68,10 @@ fn load(scenario: &Scenario, target: SocketAddr, arguments: &Common) -> Result<E
     let outputs = Outputs::create(&arguments.outputs)?;
     let claims = ClaimsFile::create(arguments.claims.as_deref())?;
     let control = arguments.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
+    let exporter = arguments.metrics_listen.map(Exporter::start).transpose()?;
+    if let Some(exporter) = &exporter {
+        progress.say(&format!("metrics at http://{}/metrics", exporter.address()));
+    }
     let interrupts = Interrupts::take_over()?;
     if arguments.end_with_parent {
         set_pdeathsig(Signal::SIGTERM).map_err(|errno| Failure::error(format!("--end-with-parent: {errno}")))?;
@@ -79,6 +84,7 @@ fn load(scenario: &Scenario, target: SocketAddr, arguments: &Common) -> Result<E
         control,
         hold: arguments.hold,
         restart_command: arguments.restart_command.as_deref(),
+        exporter,
         server: arguments.server_metrics.clone().map(Watch::new),
     };
     let conducted = Conductor::new(&mut run, desk).conduct();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::control::{self, Command, ControlSocket, Phase, Status};
 use crate::exit::Failure;
+use crate::exporter::{Exporter, Live};
 use crate::limits::{LAPS_OPEN_MAX, RESTART_NOTICE_S};
 use crate::orders::Order;
 use crate::outcome::{LapOutcome, StageOutcome};
@@ -44,6 +45,8 @@ pub struct Desk<'a> {
     pub hold: bool,
     /// Restarts the server.
     pub restart_command: Option<&'a str>,
+    /// The run's own metrics.
+    pub exporter: Option<Exporter>,
     /// Asks the server for its side.
     pub server: Option<Watch>,
 }
@@ -467,17 +470,20 @@ impl<'a> Conductor<'a> {
         if let Some(server) = &mut self.desk.server {
             server.turn(self.run.clock().now_ns());
         }
-        let established = self.run.established();
+        let live = self.live();
         let packets = &mut self.packets;
         let mut more = |point: &mut Point| {
             let segments = packets.since_last();
-            point.connections = established;
+            point.connections = live.connections;
             (point.segments_in, point.segments_out) = (segments.received, segments.sent);
         };
         while let Some(point) = self.run.series.complete(&mut more) {
             self.last = point.clone();
             if point.stage.is_some() || point.answered > 0 {
                 self.desk.progress.second(point);
+            }
+            if let Some(exporter) = &mut self.desk.exporter {
+                exporter.second(point, live);
             }
         }
         for (command, stream) in self.desk.control.as_mut().map(ControlSocket::poll).unwrap_or_default() {
@@ -497,6 +503,9 @@ impl<'a> Conductor<'a> {
                 && let Some(joined) = self.run.take_lap(lap.number)
             {
                 self.laps_open -= 1;
+                if let Some(exporter) = &mut self.desk.exporter {
+                    exporter.stage(&joined.requests, joined.lateness.value_at_quantile(0.99));
+                }
                 lap.joined = Some(joined);
             }
         }
@@ -596,18 +605,33 @@ impl<'a> Conductor<'a> {
         Ok(None)
     }
 
-    fn status(&self) -> Status {
-        let rate = self.live.and_then(|live| match live.law {
+    /// What goes on now, as far as a second does not tell it.
+    fn live(&self) -> Live {
+        let loaded = self.live.is_some_and(|live| (live.begin_ns..live.end_ns).contains(&self.now_ns()));
+        Live {
+            stage: self.outcomes.len() as u64,
+            rate_qps: self.rate_target().filter(|_| loaded).unwrap_or_default(),
+            connections_target: u64::from(self.connections),
+            connections: self.run.established(),
+            given_up: self.run.given_up(),
+        }
+    }
+
+    fn rate_target(&self) -> Option<u64> {
+        self.live.and_then(|live| match live.law {
             Law::Open { to, .. } => Some(to),
             Law::Pause => Some(0),
             Law::Closed { .. } => None,
-        });
+        })
+    }
+
+    fn status(&self) -> Status {
         Status {
             phase: self.phase,
             stage: self.stage.clone(),
             connections: self.run.established(),
             connections_target: u64::from(self.connections),
-            rate_target_qps: rate,
+            rate_target_qps: self.rate_target(),
             answered_last_s: self.last.answered,
             p99_us_last_s: self.last.p99_us,
         }

@@ -25,6 +25,7 @@ pub mod distribution;
 pub mod driver;
 pub mod exit;
 pub mod expect;
+pub mod exporter;
 pub mod fleet;
 pub mod frames;
 pub mod hdr_log;

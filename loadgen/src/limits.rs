@@ -121,6 +121,14 @@ pub const CLOSE_WAIT_MS: u64 = 2_000;
 /// Bytes of an HDR log that are read: a day's seconds are about 100 MB.
 pub const HDR_LOG_BYTES_MAX: u64 = 1 << 28;
 
+// The load generator's own metrics (exporter.rs).
+
+/// A scrape's request and answer, from its first byte to its last, take no longer; in milliseconds. The next scraper waits as long.
+pub const SCRAPE_TIME_MS: u64 = 2_000;
+
+/// Bytes of a scrape's request head, the least that hyper can be told.
+pub const SCRAPE_HEAD_BYTES: usize = 8_192;
+
 // The daemon's metrics (server.rs).
 
 /// Longest wait for the daemon's metrics, in milliseconds.

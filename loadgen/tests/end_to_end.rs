@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -329,4 +329,33 @@ fn a_report_compared_with_itself_is_not_worse_and_a_foreign_file_is_named() {
     let refused = compare(&[path, foreign.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("foreign.json"));
+}
+
+#[test]
+fn a_run_tells_its_own_metrics_while_it_lasts() {
+    let server = Server::start(none);
+    let line = format!("--connections 4 --rate 100 --duration 30s {PATIENT} --metrics-listen 127.0.0.1:0");
+    let mut child = command(&server, &line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // Kept to the end: the load generator goes on talking.
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let told = lines.find_map(|line| line.split_once("metrics at http://").map(|(_, url)| url.to_owned()));
+    let address = told.expect("the address is told").trim_end_matches("/metrics").to_owned();
+    let scrape = || {
+        let mut stream = std::net::TcpStream::connect(&address).expect("connects");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).map(|_| text).unwrap_or_default()
+    };
+    let answered = |scrape: &str| {
+        let value = scrape.lines().find_map(|line| line.strip_prefix("hongbao_loadgen_shakes_answered_total "));
+        value.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let seen = (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let scrape = scrape();
+        answered(&scrape) > 0 && scrape.contains("hongbao_loadgen_connections 4")
+    });
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+    assert!(seen, "the metrics move while the run lasts");
 }
