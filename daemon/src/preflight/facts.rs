@@ -75,9 +75,6 @@ impl Facts {
         let available = memory_available_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
         let limit = |resource| getrlimit(resource).map_or(u64::MAX, |(_, hard)| hard);
         let memory_lock = getrlimit(Resource::RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft);
-        let [_, first, last] = numbers("/proc/sys/net/ipv4/ip_local_port_range")
-            .and_then(|ports| Some([0, u16::try_from(*ports.first()?).ok()?, u16::try_from(*ports.get(1)?).ok()?]))
-            .unwrap_or_default();
         Self {
             ring: hongbao_uring::probe().map(|support| support.to_string()).map_err(|error| error.to_string()),
             kernel: version(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()),
@@ -92,7 +89,7 @@ impl Facts {
             hash_entries: hash_entries(&fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries").unwrap_or_default()),
             backlog_max: number("/proc/sys/net/core/somaxconn"),
             syn_backlog_max: number("/proc/sys/net/ipv4/tcp_max_syn_backlog"),
-            ports: (first != 0).then_some((first, last)),
+            ports: numbers("/proc/sys/net/ipv4/ip_local_port_range").and_then(|ports| first_and_last(&ports)),
             tracked: number("/proc/sys/net/netfilter/nf_conntrack_count"),
             tracked_max: number("/proc/sys/net/netfilter/nf_conntrack_max"),
             congestion_controls: congestion_controls(nix::unistd::geteuid().is_root()),
@@ -112,6 +109,11 @@ fn numbers(path: &str) -> Option<Vec<u64>> {
 
 fn number(path: &str) -> Option<u64> {
     numbers(path)?.first().copied()
+}
+
+fn first_and_last(ports: &[u64]) -> Option<(u16, u16)> {
+    let &[first, last] = ports else { return None };
+    Some((u16::try_from(first).ok()?, u16::try_from(last).ok()?))
 }
 
 /// Major and minor version; 0.0 where there is none.
