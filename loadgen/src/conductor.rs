@@ -1,20 +1,23 @@
 //! Walks through the stages of a scenario: tells the threads what to do when, and writes down what came of it. Runs on the main thread.
 
-use std::process::Child;
+mod restart;
+mod search;
+mod steering;
+
 use std::time::Duration;
 
-use crate::control::{self, Command, ControlSocket, Phase, Status};
+use crate::control::{self, ControlSocket, Phase};
 use crate::exit::Failure;
-use crate::exporter::{Exporter, Live};
-use crate::limits::{LAPS_OPEN_MAX, RESTART_NOTICE_S};
+use crate::exporter::Exporter;
+use crate::limits::LAPS_OPEN_MAX;
 use crate::orders::Order;
 use crate::outcome::{LapOutcome, StageOutcome};
 use crate::packets::Packets;
 use crate::progress::Progress;
 use crate::record::Lap;
 use crate::run::Run;
-use crate::scenario::{Scenario, Search as Range, Stage};
-use crate::search::{self, Search, Step, Verdict};
+use crate::scenario::{Scenario, Stage};
+use crate::search::Answer;
 use crate::segment::{Law, Segment};
 use crate::series::{Point, Span};
 use crate::server::Watch;
@@ -65,11 +68,13 @@ pub struct Conductor<'a> {
     /// The segment that the threads follow, or follow next; its law is what comes after a pause.
     live: Option<Segment>,
     paused: bool,
+    /// When the load begins, as `begin` said.
+    begin_ns: Option<u64>,
     phase: Phase,
     last: Point,
     interrupts_seen: u32,
     stopping: bool,
-    search: Option<search::Answer>,
+    search: Option<Answer>,
     packets: Packets,
     warnings: Vec<String>,
 }
@@ -82,7 +87,7 @@ pub struct Conducted {
     /// Whether it was ended before its time.
     pub interrupted: bool,
     /// What a search found.
-    pub search: Option<search::Answer>,
+    pub search: Option<Answer>,
     /// What there is to know besides.
     pub warnings: Vec<String>,
 }
@@ -101,6 +106,7 @@ impl<'a> Conductor<'a> {
             segments: 0,
             live: None,
             paused: false,
+            begin_ns: None,
             phase: Phase::Connecting,
             last: Point::default(),
             interrupts_seen: 0,
@@ -204,11 +210,10 @@ impl<'a> Conductor<'a> {
     fn await_begin(&mut self) -> Result<Option<u64>, Failure> {
         self.phase = Phase::Held;
         self.desk.progress.say("holding the connections until `begin` on the control socket");
-        self.live = None;
         while self.phase == Phase::Held && self.goes_on() {
             self.look()?;
         }
-        Ok(self.live.take().map(|segment| segment.begin_ns))
+        Ok(self.begin_ns.take())
     }
 
     /// Puts a load on the connections; returns shortly before it ends, so that the next stage can follow without a gap.
@@ -289,130 +294,6 @@ impl<'a> Conductor<'a> {
         }
         outcome.connections = self.run.established();
         Ok(())
-    }
-
-    /// Has the server restarted, and waits until every connection has been made again.
-    fn restart(&mut self, stage: &Stage, outcome: &mut StageOutcome) -> Result<(), Failure> {
-        self.await_end_of_load()?;
-        self.await_laps(0)?;
-        let target = u64::from(self.connections);
-        let before = self.run.established();
-        let mut child = self.desk.restart_command.map(shell).transpose()?;
-        if child.is_none() {
-            self.desk.progress.say("restart the server now (--restart-command does it for you)");
-        }
-        let begun_ns = self.now_ns();
-        let end_ns = begun_ns + stage.duration.0.as_nanos() as u64;
-        let mut broke_ns = None;
-        let mut told_s = 0;
-        loop {
-            self.look()?;
-            let (now_ns, established) = (self.now_ns(), self.run.established());
-            if broke_ns.is_none() && established < before {
-                broke_ns = Some(now_ns);
-                outcome.begun_ns = now_ns;
-                self.phase = Phase::Connecting;
-            }
-            if broke_ns.is_some() {
-                self.desk.progress.ramp(established, target, Duration::from_nanos(now_ns - begun_ns));
-            } else if self.desk.restart_command.is_none()
-                && (now_ns - begun_ns) / NS_PER_SECOND >= told_s + RESTART_NOTICE_S
-            {
-                told_s += RESTART_NOTICE_S;
-                self.desk.progress.say(&format!("{told_s} s: no connection has broken yet; restart the server"));
-            }
-            let all_back = broke_ns.is_some() && established >= target && self.run.is_settled(self.connections);
-            if all_back || now_ns >= end_ns || !self.goes_on() {
-                break;
-            }
-        }
-        if let Some(child) = &mut child {
-            check_ended(child, self.desk.progress);
-        }
-        let took_ns = self.now_ns() - broke_ns.unwrap_or(begun_ns);
-        outcome.connections = self.run.established();
-        outcome.establish_ms = Some(took_ns / 1_000_000);
-        self.desk.progress.say(&if broke_ns.is_some() {
-            format!("{} of {target} connections again after {:.1} s", outcome.connections, took_ns as f64 / 1e9)
-        } else {
-            outcome.problem = Some("restart: no connection broke, so the server was not restarted".to_owned());
-            "no connection broke: the server was not restarted".to_owned()
-        });
-        Ok(())
-    }
-
-    /// Tries rates until the highest that holds is found. Each is a stage of the report.
-    fn search(&mut self, stage: &Stage, range: &Range, begun: &StageOutcome) -> Result<(), Failure> {
-        let bounds = search::Bounds {
-            low: range.from.0,
-            high: range.to.0,
-            resolution: range.resolution.0,
-            trials_max: range.trials,
-            confirmations: range.confirmations,
-        };
-        bounds.check()?;
-        let mut search = Search::new(bounds);
-        let arrivals = self.run.plan().arrivals;
-        while self.goes_on() {
-            let (rate, word) = match search.step() {
-                Step::Trial(rate) => (rate, "trying"),
-                Step::Confirm(rate) => (rate, "confirming"),
-                Step::Found(answer) => {
-                    let sure = if answer.confirmed { "" } else { ", not confirmed: the trials were used up" };
-                    self.desk.progress.say(&format!(
-                        "found: {}/s holds{sure}; the limit is {}",
-                        answer.rate,
-                        answer.limit.words()
-                    ));
-                    self.search = Some(answer);
-                    return Ok(());
-                }
-                Step::NothingHolds(limit) => {
-                    self.desk.progress.say(&format!("not even {}/s holds; the limit is {}", bounds.low, limit.words()));
-                    self.search = Some(search::Answer { rate: 0, confirmed: false, limit });
-                    return Ok(());
-                }
-            };
-            self.desk.progress.say(&format!("{word} {rate}/s"));
-            let mut outcome = begun.clone();
-            outcome.name = format!("{} {rate}/s", stage.name);
-            outcome.trial = Some(false);
-            self.stage.clone_from(&outcome.name);
-            self.load(stage, Law::Open { from: rate, to: rate, arrivals }, outcome, None)?;
-            self.await_end_of_load()?;
-            self.await_laps(0)?;
-            let verdict = self.judge();
-            if let Some(last) = self.outcomes.last_mut() {
-                last.trial = Some(verdict == Verdict::Held);
-            }
-            search.take(verdict);
-        }
-        Ok(())
-    }
-
-    /// How the last stage went, as a trial.
-    fn judge(&mut self) -> Verdict {
-        self.hear_server();
-        let points = self.run.series.points().to_vec();
-        let Some(outcome) = self.outcomes.last() else { return Verdict::Invalid };
-        let since_ns = self.run.clock().first_second_ns();
-        let report = outcome.report(self.outcomes.len() as u32 - 1, self.run.plan(), since_ns, &points);
-        let missed: Vec<String> = report
-            .expectations
-            .iter()
-            .filter(|expected| !expected.held)
-            .map(|expected| format!("{} was {}", expected.expectation, expected.measured))
-            .collect();
-        let verdict = if !report.invalid_reasons.is_empty() {
-            Verdict::Invalid
-        } else if missed.is_empty() {
-            Verdict::Held
-        } else {
-            Verdict::Missed
-        };
-        let why = [missed, report.invalid_reasons].concat().join("; ");
-        self.desk.progress.say(&format!("  {verdict:?}{}{why}", if why.is_empty() { "" } else { ": " }));
-        verdict
     }
 
     /// Waits until the load at hand is over.
@@ -509,147 +390,5 @@ impl<'a> Conductor<'a> {
                 lap.joined = Some(joined);
             }
         }
-    }
-
-    /// Ends the load early, in order.
-    fn stop(&mut self) -> Result<(), Failure> {
-        self.stopping = true;
-        let at_ns = self.now_ns() + LEAD_NS;
-        let Some(live) = self.live.filter(|live| live.end_ns > at_ns) else { return Ok(()) };
-        let begin_ns = at_ns.max(live.begin_ns);
-        self.follow(Segment { law: Law::Pause, begin_ns, end_ns: begin_ns, number: self.segments, ..live })?;
-        self.run.series.cut(self.run.clock().second(begin_ns));
-        if let Some(server) = &mut self.desk.server {
-            server.cut(begin_ns);
-        }
-        if let Some(lap) = self.outcomes.last_mut().and_then(|last| last.lap.as_mut()) {
-            lap.end_ns = begin_ns;
-        }
-        Ok(())
-    }
-
-    fn command(&mut self, command: Command) -> Result<Result<Option<Status>, String>, Failure> {
-        Ok(match command {
-            Command::Status => Ok(Some(self.status())),
-            Command::Stop => {
-                self.stop()?;
-                Ok(None)
-            }
-            Command::Begin(at_unix_us) => self.begin(at_unix_us),
-            Command::Pause if self.paused => Err("it is paused already".to_owned()),
-            Command::Pause => self.change(Law::Pause)?,
-            Command::Resume if !self.paused => Err("it is not paused".to_owned()),
-            Command::Resume => match self.outcomes.last().and_then(|last| last.lap.as_ref()).map(|lap| lap.law) {
-                Some(law) => self.change(law)?,
-                None => Err("there is no load".to_owned()),
-            },
-            Command::Rate(rate) if rate > self.run.plan().live_rate_max() => Err(format!(
-                "{rate}/s is above {}/s, for which this run has room: start one with a higher rate",
-                self.run.plan().live_rate_max()
-            )),
-            Command::Rate(rate) => {
-                let law = Law::Open { from: rate, to: rate, arrivals: self.run.plan().arrivals };
-                self.change(law)?
-            }
-        })
-    }
-
-    /// The load at hand goes on by another law, until its end.
-    fn change(&mut self, law: Law) -> Result<Result<Option<Status>, String>, Failure> {
-        let at_ns = self.now_ns() + LEAD_NS;
-        let Some(live) = self.live.filter(|live| live.begin_ns <= at_ns && at_ns + LEAD_NS < live.end_ns) else {
-            return Ok(Err("there is no load that could be changed".to_owned()));
-        };
-        if matches!(live.law, Law::Closed { .. }) {
-            return Ok(Err("a closed loop has no rate".to_owned()));
-        }
-        let first_slot = live.first_slot + live.slots_until(at_ns);
-        let number = self.segments;
-        self.follow(Segment { law, begin_ns: at_ns, number, first_slot, ..live })?;
-        self.paused = law == Law::Pause;
-        if let Some(lap) = self.outcomes.last_mut().and_then(|last| last.lap.as_mut()) {
-            lap.changed(law);
-        }
-        Ok(Ok(None))
-    }
-
-    fn begin(&mut self, at_unix_us: Option<u64>) -> Result<Option<Status>, String> {
-        if self.phase != Phase::Held {
-            return Err("it does not wait for `begin`".to_owned());
-        }
-        let clock = self.run.clock();
-        let soonest_ns = self.now_ns() + LEAD_NS;
-        let at_ns = match at_unix_us {
-            None => clock.whole_second(soonest_ns),
-            Some(unix_us) => {
-                let at_ns = clock.at_unix_ns(unix_us.saturating_mul(1_000));
-                if at_ns < soonest_ns {
-                    return Err(format!("that is too soon: give it {} ms at least", LEAD_NS / 1_000_000));
-                }
-                at_ns
-            }
-        };
-        self.phase = Phase::Load;
-        // Nothing but the time of it matters: the load is ordered from there.
-        self.live = Some(Segment {
-            lap: 0,
-            number: 0,
-            connections: 0,
-            law: Law::Pause,
-            tick: self.run.plan().tick,
-            begin_ns: at_ns,
-            end_ns: at_ns,
-            measured_ns: at_ns,
-            first_slot: 0,
-        });
-        Ok(None)
-    }
-
-    /// What goes on now, as far as a second does not tell it.
-    fn live(&self) -> Live {
-        let loaded = self.live.is_some_and(|live| (live.begin_ns..live.end_ns).contains(&self.now_ns()));
-        Live {
-            stage: self.outcomes.len() as u64,
-            rate_qps: self.rate_target().filter(|_| loaded).unwrap_or_default(),
-            connections_target: u64::from(self.connections),
-            connections: self.run.established(),
-            given_up: self.run.given_up(),
-        }
-    }
-
-    fn rate_target(&self) -> Option<u64> {
-        self.live.and_then(|live| match live.law {
-            Law::Open { to, .. } => Some(to),
-            Law::Pause => Some(0),
-            Law::Closed { .. } => None,
-        })
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            phase: self.phase,
-            stage: self.stage.clone(),
-            connections: self.run.established(),
-            connections_target: u64::from(self.connections),
-            rate_target_qps: self.rate_target(),
-            answered_last_s: self.last.answered,
-            p99_us_last_s: self.last.p99_us,
-        }
-    }
-}
-
-fn shell(command: &str) -> Result<Child, Failure> {
-    std::process::Command::new("/bin/sh")
-        .args(["-c", command])
-        .stdin(std::process::Stdio::null())
-        .spawn()
-        .map_err(|error| Failure::error(format!("running --restart-command `{command}`: {error}")))
-}
-
-fn check_ended(child: &mut Child, progress: &Progress) {
-    match child.try_wait() {
-        Ok(Some(status)) if !status.success() => progress.say(&format!("--restart-command ended with {status}")),
-        Ok(None) => progress.say("--restart-command still runs; it is left alone"),
-        Ok(Some(_)) | Err(_) => {}
     }
 }
