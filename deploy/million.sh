@@ -78,7 +78,7 @@ cat "$folder/daemon.log" >&2
 grep VmRSS "/proc/$(cat "$folder/pid")/status" >&2
 
 say "4. The scenario \`$scenario\`"
-inside "$bin/hongbao-loadgen" scenario "$scenario" --target $address --server-metrics $metrics \
+ip netns exec "$space" "$bin/hongbao-loadgen" scenario "$scenario" --target $address --server-metrics $metrics \
   --restart-command "$folder/start" --control-socket "$folder/control" \
   --json "$out/report.json" --html "$out/report.html" --claims "$folder/claims.jsonl" &
 load=$!
