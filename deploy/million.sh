@@ -2,9 +2,8 @@
 # A million connections on this machine, both ends: connect, hold, 30,000 and 60,000 shakes a second for five minutes each, the peak, a
 # restart. Run as root by `make million`, which builds first. Everything happens in a network namespace of its own, which goes again.
 #
-#   SCENARIO=million-10k  the small twin, about a minute, no root limits to speak of
-#   OUT=folder            where the reports are left (default: a folder named by the time)
-#   SETS, PER_SET         the daemon's SETs and the connections of each (default: as few SETs as the limit of open files allows)
+#   SCENARIO=million-10k  the small twin, about a minute
+#   OUT=folder            where the reports are left (default: a folder here, named by the time)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")
@@ -61,7 +60,7 @@ if [ -s "$folder/pid" ]; then
   while kill -0 "\$(cat "$folder/pid")" 2>/dev/null; do sleep 0.05; done
 fi
 setsid ip netns exec "$space" "$bin/hongbaod" serve --listen $address --metrics-listen $metrics \\
-  --seed-dir "$folder/seeds/server-01" --data-dir "$folder/data" --connections ${CONNECTIONS:-$connections} \\
+  --seed-dir "$folder/seeds/server-01" --data-dir "$folder/data" --connections $connections \\
   --issue-rate 200/s --log-format text </dev/null >>"$folder/daemon.log" 2>&1 &
 echo \$! >"$folder/pid"
 START

@@ -189,18 +189,6 @@ const _: () = assert!(
 
 // The SET.
 
-/// Receive buffers that all SETs together have, and the fewest of one SET: buffers are for what arrives while a SET does not run, and
-/// SETs share the cores. All of a SET's become resident in turn, with entries of its queues for each: 54 SETs of 4,096 took 30 MB.
-pub const RECEIVE_BUFFERS_IN_ALL: u32 = 65_536;
-/// See [`RECEIVE_BUFFERS_IN_ALL`].
-pub const RECEIVE_BUFFERS_PER_SET_MIN: u32 = 1024;
-
-/// Receive buffers that each of so many SETs may have at most.
-pub fn receive_buffers_max(sets: u32) -> u16 {
-    let share = (RECEIVE_BUFFERS_IN_ALL / sets.max(1)).max(RECEIVE_BUFFERS_PER_SET_MIN);
-    u16::try_from(share).unwrap_or(u16::MAX)
-}
-
 /// Places kept, beyond the configured connections, for telling those who find every place taken to come back later. When
 /// these are taken too, the SET stops accepting and newcomers wait in the kernel's backlog.
 pub const REFUSED_AT_ONCE: u32 = 64;

@@ -171,25 +171,9 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", value_parser = parse::count)]
     pub connections: u64,
 
-    /// Shakes a second over all connections (60000, 60k, 60k/s, or 10k..60k to go from one to the other); needed but for `--schedule closed`
-    #[arg(long, value_name = "N")]
-    pub rate: Option<RateRange>,
-
-    /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::duration)]
-    pub duration: Duration,
-
-    /// Load before the measurement, left out of every figure but the audit
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse::duration)]
-    pub warm_up: Duration,
-
-    /// When users shake
-    #[arg(long, value_enum, default_value = "uniform")]
-    pub schedule: ScheduleChoice,
-
-    /// Shakes under way at once on a connection in the closed loop
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub depth: u32,
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub load: LoadFlags,
 
     /// Exit with 99 unless this holds: `p99<20ms`, `errors==0`, `qps_deviation<5%` ... (may be given more than once)
     #[arg(long, value_name = "EXPECTATION", help_heading = "Report")]
@@ -287,13 +271,33 @@ pub struct ControlArguments {
     pub command: Vec<String>,
 }
 
-/// What every way to put a load on a server has.
+/// The load of a run that is one stage, of one machine or of many.
 #[derive(Args, Debug)]
-pub struct Common {
-    /// User ids, the end not included [default: 1.. for as many as there are connections]
-    #[arg(long, value_name = "A..B")]
-    pub users: Option<Users>,
+pub struct LoadFlags {
+    /// Shakes a second over all connections (60000, 60k, 60k/s, or 10k..60k to go from one to the other); needed but for `--schedule closed`
+    #[arg(long, value_name = "N")]
+    pub rate: Option<RateRange>,
 
+    /// How long to measure
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::duration)]
+    pub duration: Duration,
+
+    /// Load before the measurement, left out of every figure but the audit
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse::duration)]
+    pub warm_up: Duration,
+
+    /// When users shake
+    #[arg(long, value_enum, default_value = "uniform")]
+    pub schedule: ScheduleChoice,
+
+    /// Shakes under way at once on a connection in the closed loop
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub depth: u32,
+}
+
+/// How users and threads behave, on one machine or the same on many.
+#[derive(Args, Debug)]
+pub struct Behaviour {
     /// Give up on an answer after this long
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
     pub timeout: Duration,
@@ -306,21 +310,53 @@ pub struct Common {
     #[arg(long, value_enum, default_value = "off")]
     pub reconnect: Switch,
 
-    /// Run by the shell where the scenario restarts the server; without it you are told when to do it
-    #[arg(long, value_name = "COMMAND")]
-    pub restart_command: Option<String>,
-
-    /// Connects begun a second
+    /// Connects begun a second, by one machine
     #[arg(long, value_name = "N", default_value = "100k", value_parser = parse::rate, help_heading = "Connections")]
     pub connect_rate: u64,
-
-    /// Connections between connect and welcome at once; keep it below the server's listen backlog
-    #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Connections")]
-    pub connect_concurrency: u32,
 
     /// Give up on an attempt to connect and log in after this long
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration, help_heading = "Connections")]
     pub connect_timeout: Duration,
+
+    /// Each thread wakes this often to receive, then send what is due: longer costs latency, and saves CPU [default: 1ms, longer for very many threads]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, help_heading = "Tuning")]
+    pub tick: Option<Duration>,
+
+    /// Makes `poisson` repeatable
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Tuning")]
+    pub rng_seed: u64,
+
+    /// The run is not valid where the 99th percentile of intended-to-sent is above this [default: 10ms or 4 ticks]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, help_heading = "Report")]
+    pub lateness_max: Option<Duration>,
+
+    /// Audit: envelopes one user may have; 0 is no cap
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Report")]
+    pub cap_per_user: u32,
+
+    /// Audit: envelopes of one sponsor that one user may have; 0 is no cap
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Report")]
+    pub cap_per_sponsor: u32,
+}
+
+/// What every way to put a load on a server has.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// User ids, the end not included [default: 1.. for as many as there are connections]
+    #[arg(long, value_name = "A..B")]
+    pub users: Option<Users>,
+
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub behaviour: Behaviour,
+
+    /// Run by the shell where the scenario restarts the server; without it you are told when to do it
+    #[arg(long, value_name = "COMMAND")]
+    pub restart_command: Option<String>,
+
+    /// Connections between connect and welcome at once; keep it below the server's listen backlog
+    #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Connections")]
+    pub connect_concurrency: u32,
 
     /// Local addresses: auto, one address, a range A-B, or a block A/BITS
     #[arg(long, value_name = "ADDRESSES", default_value = "auto", help_heading = "Connections")]
@@ -338,14 +374,6 @@ pub struct Common {
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     pub threads: Option<u32>,
 
-    /// Each thread wakes this often to receive, then send what is due: longer costs latency, and saves CPU [default: 1ms, longer for very many threads]
-    #[arg(long, value_name = "TIME", value_parser = parse::duration, help_heading = "Tuning")]
-    pub tick: Option<Duration>,
-
-    /// Makes `poisson` repeatable
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Tuning")]
-    pub rng_seed: u64,
-
     /// End as by SIGTERM when the process that started this one dies: an agent that was killed leaves no load behind
     #[arg(long, hide = true)]
     pub end_with_parent: bool,
@@ -357,18 +385,6 @@ pub struct Common {
     /// Take commands here while it runs: see `hongbao-loadgen control`
     #[arg(long, value_name = "SOCKET", help_heading = "Control")]
     pub control_socket: Option<PathBuf>,
-
-    /// The run is not valid where the 99th percentile of intended-to-sent is above this [default: 10ms or 4 ticks]
-    #[arg(long, value_name = "TIME", value_parser = parse::duration, help_heading = "Report")]
-    pub lateness_max: Option<Duration>,
-
-    /// Audit: envelopes one user may have; 0 is no cap
-    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Report")]
-    pub cap_per_user: u32,
-
-    /// Audit: envelopes of one sponsor that one user may have; 0 is no cap
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Report")]
-    pub cap_per_sponsor: u32,
 
     /// Tell Prometheus the run's own metrics here, at /metrics
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Report")]

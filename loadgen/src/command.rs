@@ -27,7 +27,11 @@ use crate::total::Total;
 
 /// `hongbao-loadgen run`.
 pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
-    load(&Scenario::of_run(arguments)?, arguments.target, &arguments.common)
+    load(
+        &Scenario::of_flags(arguments.connections, &arguments.load, &arguments.expect)?,
+        arguments.target,
+        &arguments.common,
+    )
 }
 
 /// `hongbao-loadgen search`.

@@ -424,7 +424,8 @@ mod tests {
             else {
                 panic!("it says run")
             };
-            let scenario = Scenario::of_run(&arguments).expect("a good scenario");
+            let scenario =
+                Scenario::of_flags(arguments.connections, &arguments.load, &arguments.expect).expect("a good scenario");
             let host = Host::prepare().expect("limits");
             let plan = Plan::new(&scenario, server.address, &arguments.common, &host, true).expect("a good plan");
             let (share, clock) = (plan.share(0), Clock::start());

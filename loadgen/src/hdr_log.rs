@@ -174,7 +174,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::sample::million;
+    use crate::sample_reports::million;
 
     /// One second of two values, as the Java library's writer puts it.
     const FOREIGN: &str = "#[Histogram log format version 1.3]\n#[StartTime: 1700000000.250 (seconds since epoch), Tue Nov 14 2023]\n\

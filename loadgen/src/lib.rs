@@ -51,7 +51,7 @@ pub mod report;
 pub mod reports;
 pub mod run;
 #[cfg(test)]
-mod sample;
+mod sample_reports;
 pub mod scenario;
 pub mod schedule;
 pub mod search;

@@ -91,12 +91,6 @@ pub const SEGMENTS_AHEAD_MAX: usize = 8;
 /// Turns of a thread that has nothing to do but keep its connections alive, in microseconds.
 pub const HOLD_TURN_US: u64 = 10_000;
 
-/// Receive buffers of one thread: shared by all, as every one of them becomes resident in turn. Enough for the answers of a turn, and for what
-/// comes at once after a stall; what does not fit waits in the sockets.
-pub fn receive_buffers_max(threads: u32) -> u16 {
-    (65_536 / threads.max(1)).next_power_of_two().clamp(1024, 8192) as u16
-}
-
 /// Received envelopes on their way to the audit, over all threads.
 pub const CLAIMS_QUEUED: usize = 131_072;
 

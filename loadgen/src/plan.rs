@@ -109,12 +109,13 @@ impl Plan {
         host: &Host,
         direct: bool,
     ) -> Result<Self, Failure> {
+        let behaviour = &arguments.behaviour;
         scenario.check().map_err(|problem| Failure::usage(format!("the scenario `{}`: {problem}", scenario.name)))?;
         let connections = bounded("--connections", scenario.connections_max(), u64::from(CONNECTIONS_MAX))?;
-        if arguments.timeout.is_zero() || arguments.timeout.as_secs() > TIMEOUT_SECONDS_MAX {
+        if behaviour.timeout.is_zero() || behaviour.timeout.as_secs() > TIMEOUT_SECONDS_MAX {
             return Err(Failure::usage(format!("--timeout is above 0 and at most {TIMEOUT_SECONDS_MAX}s")));
         }
-        if arguments.connect_timeout.is_zero() {
+        if behaviour.connect_timeout.is_zero() {
             return Err(Failure::usage("--connect-timeout is above 0"));
         }
         let ports_comfortable = (host.ports() * 2 / 5).max(1);
@@ -123,7 +124,7 @@ impl Plan {
             return Err(Failure::usage("--source-addresses are IPv4, the target is not; leave them at auto"));
         }
         let threads = threads(arguments, connections, host, direct)?;
-        let tick = tick(arguments.tick.or(scenario.tick.map(|tick| tick.0)), threads)?;
+        let tick = tick(behaviour.tick.or(scenario.tick.map(|tick| tick.0)), threads)?;
         bounded("--connect-concurrency", u64::from(arguments.connect_concurrency), u64::from(CONNECTIONS_MAX))?;
         let depth_max = scenario.depth_max();
         if depth_max > DEPTH_MAX {
@@ -140,25 +141,25 @@ impl Plan {
             direct,
             arrivals: match scenario.schedule {
                 ScheduleChoice::Wallclock => Arrivals::Wallclock,
-                ScheduleChoice::Poisson => Arrivals::Poisson { seed: arguments.rng_seed },
+                ScheduleChoice::Poisson => Arrivals::Poisson { seed: behaviour.rng_seed },
                 ScheduleChoice::Uniform | ScheduleChoice::Closed => Arrivals::Uniform,
             },
             rate_max: scenario.rate_max(),
             depth_max,
-            timeout: arguments.timeout,
+            timeout: behaviour.timeout,
             tick,
             connecting: Connecting {
-                rate: arguments.connect_rate.div_ceil(u64::from(threads)),
+                rate: behaviour.connect_rate.div_ceil(u64::from(threads)),
                 concurrency: arguments.connect_concurrency.div_ceil(threads),
-                timeout: arguments.connect_timeout,
+                timeout: behaviour.connect_timeout,
                 attempts_max: if restarts { CONNECT_ATTEMPTS_RESTART } else { CONNECT_ATTEMPTS },
-                reconnect: arguments.reconnect == Switch::On || restarts,
+                reconnect: behaviour.reconnect == Switch::On || restarts,
             },
-            obey_retry: arguments.obey_retry == Switch::On,
+            obey_retry: behaviour.obey_retry == Switch::On,
             close: arguments.close,
-            caps: Caps { per_user: arguments.cap_per_user, per_sponsor: arguments.cap_per_sponsor },
-            tick_typed: arguments.tick,
-            lateness_max: arguments.lateness_max,
+            caps: Caps { per_user: behaviour.cap_per_user, per_sponsor: behaviour.cap_per_sponsor },
+            tick_typed: behaviour.tick,
+            lateness_max: behaviour.lateness_max,
             reachable,
         })
     }
@@ -303,7 +304,13 @@ mod tests {
         let Command::Run(arguments) = CommandLine::try_parse_from(words).unwrap().command else {
             panic!("it says run")
         };
-        Plan::new(&Scenario::of_run(&arguments)?, arguments.target, &arguments.common, &HOST, direct)
+        Plan::new(
+            &Scenario::of_flags(arguments.connections, &arguments.load, &arguments.expect)?,
+            arguments.target,
+            &arguments.common,
+            &HOST,
+            direct,
+        )
     }
 
     #[test]

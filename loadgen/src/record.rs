@@ -249,7 +249,6 @@ pub struct Recorder {
     laps: VecDeque<Box<Lap>>,
     second: Box<Second>,
     seconds: SecondsEnds,
-    answered: u64,
     sent: u64,
 }
 
@@ -257,12 +256,7 @@ impl Recorder {
     /// Nothing recorded yet.
     pub fn new(seconds: SecondsEnds) -> Self {
         let laps = VecDeque::with_capacity(LAPS_OPEN_MAX);
-        Self { laps, second: Second::new(), seconds, answered: 0, sent: 0 }
-    }
-
-    /// Shakes answered in time since the run began, those of warm-ups included.
-    pub fn answered(&self) -> u64 {
-        self.answered
+        Self { laps, second: Second::new(), seconds, sent: 0 }
     }
 
     /// Shakes sent since the run began, those of warm-ups included.
@@ -331,7 +325,6 @@ impl Recorder {
     pub fn answered_one(&mut self, shake: &Shake, now_us: u32, outcome: Outcome) {
         self.second.answered += 1;
         self.second.envelopes += u32::from(outcome == Outcome::Envelope);
-        self.answered += 1;
         if let Some(lap) = self.tagged(shake.lap) {
             lap.requests.answered += 1;
             lap.requests.by_outcome.count(outcome);

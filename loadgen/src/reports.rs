@@ -53,12 +53,12 @@ pub fn exit(report: &Report) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
+    use crate::sample_reports;
 
     #[test]
     fn what_is_no_report_is_told_apart_from_one_of_another_version_and_a_damaged_one() {
-        let whole = serde_json::to_vec(&sample::report()).unwrap();
-        assert_eq!(parse(&whole).unwrap().requests, sample::report().requests);
+        let whole = serde_json::to_vec(&sample_reports::report()).unwrap();
+        assert_eq!(parse(&whole).unwrap().requests, sample_reports::report().requests);
         for (bytes, word) in [
             (&b""[..], "not a whole JSON object"),
             (&whole[..whole.len() / 2], "not a whole JSON object"),

@@ -16,9 +16,7 @@ use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::exit::Failure;
 use crate::lap::JoinedLap;
-use crate::limits::{
-    CLAIMS_QUEUED, CLAIMS_QUEUED_PER_THREAD_MIN, LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD, receive_buffers_max,
-};
+use crate::limits::{CLAIMS_QUEUED, CLAIMS_QUEUED_PER_THREAD_MIN, LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD};
 use crate::orders::{Abandon, Cells, Order, ThreadEnds, ThreadReport};
 use crate::plan::Plan;
 use crate::record::{Lap, Second, SecondsEnds};
@@ -103,7 +101,7 @@ impl Run {
         let handle = std::thread::Builder::new().name(format!("load-{number:02}")).spawn(move || {
             let options = RingOptions {
                 descriptors: if plan.direct { Descriptors::Direct } else { Descriptors::Plain },
-                receive_buffers_max: receive_buffers_max(plan.threads),
+                receive_buffers_max: hongbao_uring::receive_buffers_max(plan.threads),
                 ..RingOptions::connecting(share.len())
             };
             let network = options.open().map_err(|error| Failure::error(error.to_string()))?;

@@ -162,7 +162,7 @@ impl<'a> Total<'a> {
     fn facts(&self) -> health::Facts {
         let laps: Vec<&LapOutcome> = counted(&self.conducted.outcomes).collect();
         let not_sent = &self.figures.requests.not_sent;
-        let slowest =
+        let highest =
             laps.iter().filter(|lap| !lap.is_closed()).filter_map(|lap| lap.rates().1.max(lap.rates().0)).max();
         health::Facts {
             interrupted: self.conducted.interrupted && !self.has_nobody(),
@@ -171,7 +171,7 @@ impl<'a> Total<'a> {
             connections_established: self.connections().established,
             scheduled: self.figures.requests.scheduled,
             not_sent: not_sent.disconnected + not_sent.overdue,
-            period_ms: slowest.map(|rate| u64::from(self.plan.connections) * 1_000 / rate.max(1)),
+            period_ms: highest.map(|rate| u64::from(self.plan.connections) * 1_000 / rate.max(1)),
             shake_interval_ms: self.tally.shake_interval_ms,
             lateness_p99_us: self.figures.lateness.value_at_quantile(0.99),
             busiest_thread_share: self.figures.busiest_thread_share,

@@ -90,7 +90,7 @@ impl Threads {
                 listener,
                 connections: config.connections_per_set,
                 descriptors: descriptors(config.descriptors),
-                receive_buffers_max: limits::receive_buffers_max(config.sets),
+                receive_buffers_max: hongbao_uring::receive_buffers_max(config.sets),
                 rules: rules(config),
                 latency_budget_us: config.latency_budget.as_micros_u32(),
                 drain_timeout_ms: config.drain_timeout.as_millis_u32(),

@@ -3,7 +3,7 @@
 use hongbao_uring::Footprint;
 
 use crate::config::{Config, Host, connections_beyond_files};
-use crate::limits::{self, REFUSED_AT_ONCE};
+use crate::limits::REFUSED_AT_ONCE;
 
 /// What a configuration asks for, in the numbers that limits are held against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Wishes {
             asked: config.connections_asked,
             direct: config.is_direct(host),
             loopback: config.listen.ip().is_loopback(),
-            ring: Footprint::of(entries, limits::receive_buffers_max(config.sets), RECEIVE_BUFFER_BYTES),
+            ring: Footprint::of(entries, hongbao_uring::receive_buffers_max(config.sets), RECEIVE_BUFFER_BYTES),
             beyond_files: connections_beyond_files(config, host),
         }
     }

@@ -36,7 +36,7 @@ pub use driver::{Completion, Event, Network, NetworkCounters, OutboxFull, Receiv
 pub use footprint::Footprint;
 pub use listener::{ListenError, ListenOptions, Listener};
 pub use nix::errno::Errno;
-pub use options::{RingError, RingFeatures, RingOptions};
+pub use options::{RingError, RingFeatures, RingOptions, receive_buffers_max};
 pub use outbox::Outbox;
 pub use probe::{Support, probe};
 pub use ring::Ring;

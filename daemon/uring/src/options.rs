@@ -19,6 +19,18 @@ pub(crate) const RESERVE_ENTRIES: u32 = 64;
 const RECEIVE_BUFFERS_MIN: u32 = 256;
 const RECEIVE_BUFFERS_MAX: u32 = 8192;
 
+/// Receive buffers that all rings of a process have together, and the fewest of one of many. They are for what arrives while a thread does not
+/// run, and the threads share the cores; all of a ring's become resident in turn, with entries of its queues for each: 54 rings of 4,096
+/// took 30 MB.
+const RECEIVE_BUFFERS_IN_ALL: u32 = 65_536;
+const RECEIVE_BUFFERS_OF_MANY_MIN: u32 = 1024;
+
+/// What `RingOptions::receive_buffers_max` is to be where a process has so many rings.
+pub fn receive_buffers_max(rings: u32) -> u16 {
+    let share = (RECEIVE_BUFFERS_IN_ALL / rings.max(1)).max(RECEIVE_BUFFERS_OF_MANY_MIN);
+    u16::try_from(share).unwrap_or(u16::MAX)
+}
+
 /// Send slots: four for each connection, between these bounds. Memory is touched only as the need grows.
 const SEND_SLOTS_MIN: usize = 1024;
 const SEND_SLOTS_MAX: usize = 1 << 19;

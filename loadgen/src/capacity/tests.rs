@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::report::Expected;
-use crate::sample;
+use crate::sample_reports;
 
 #[derive(Parser)]
 struct Line {
@@ -46,7 +46,8 @@ fn every_example_of_the_help_is_understood() {
     let estimates: Vec<Estimate> = examples()
         .into_iter()
         .map(|line| {
-            estimate(&typed(line), Some(&sample::report())).unwrap_or_else(|failure| panic!("{line}: {failure}"))
+            estimate(&typed(line), Some(&sample_reports::report()))
+                .unwrap_or_else(|failure| panic!("{line}: {failure}"))
         })
         .collect();
     assert!(estimates.iter().all(|estimate| estimate.suffices));
@@ -88,11 +89,11 @@ fn too_few_servers_are_said_to_be_too_few() {
 
 #[test]
 fn a_report_says_what_one_server_can_do() {
-    let mut report = sample::report();
+    let mut report = sample_reports::report();
     report.connections.established = 18_000;
-    let mut better = sample::stage("better");
+    let mut better = sample_reports::stage("better");
     better.rate_qps = 60_000.0;
-    let mut missed = sample::stage("missed");
+    let mut missed = sample_reports::stage("missed");
     missed.rate_qps = 90_000.0;
     missed.expectations = vec![Expected { expectation: "p99<1ms".to_owned(), measured: "2ms".to_owned(), held: false }];
     report.stages.extend([better, missed]);

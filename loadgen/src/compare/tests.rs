@@ -1,5 +1,5 @@
 use super::*;
-use crate::sample::{self, million};
+use crate::sample_reports::{self, million};
 
 fn row<'a>(comparison: &'a Comparison, stage: Option<&str>, figure: &str) -> &'a Row {
     let found = comparison.rows.iter().find(|row| row.stage.as_deref() == stage && row.figure == figure);
@@ -42,7 +42,7 @@ fn only_what_users_feel_makes_a_run_worse() {
 
 #[test]
 fn one_error_after_none_is_worse_at_any_tolerance() {
-    let (a, mut b) = (sample::report(), sample::report());
+    let (a, mut b) = (sample_reports::report(), sample_reports::report());
     b.requests.timed_out = 1;
     let comparison = compare(&a, &b, 1.0);
     let errors = row(&comparison, None, "errors");

@@ -60,10 +60,10 @@ impl Conductor<'_> {
     /// How the last stage went, as a trial.
     fn judge(&mut self) -> Verdict {
         self.hear_server();
-        let points = self.run.series.points().to_vec();
         let Some(outcome) = self.outcomes.last() else { return Verdict::Invalid };
         let since_ns = self.run.clock().first_second_ns();
-        let report = outcome.report(self.outcomes.len() as u32 - 1, self.run.plan(), since_ns, &points);
+        let report =
+            outcome.report(self.outcomes.len() as u32 - 1, self.run.plan(), since_ns, self.run.series.points());
         let missed: Vec<String> = report
             .expectations
             .iter()

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::report::Steadiness;
-use crate::sample;
+use crate::sample_reports;
 
 fn of_stage(text: &str, stage: &StageReport) -> (String, bool) {
     let Expected { measured, held, .. } = text.parse::<Expectation>().unwrap().of_stage(stage);
@@ -16,7 +16,7 @@ fn of_run(text: &str, report: &Report) -> (String, bool) {
 
 #[test]
 fn each_comparison_is_what_it_says_at_its_bound() {
-    let mut stage = sample::stage("load");
+    let mut stage = sample_reports::stage("load");
     stage.requests.timed_out = 5;
     for (sign, held) in [("<", false), ("<=", true), (">", false), (">=", true), ("==", true)] {
         assert_eq!(of_stage(&format!("timed_out{sign}5"), &stage), ("5".to_owned(), held), "{sign}");
@@ -28,10 +28,10 @@ fn each_comparison_is_what_it_says_at_its_bound() {
 
 #[test]
 fn what_was_measured_is_told_in_the_unit_of_the_expectation() {
-    let mut stage = sample::stage("load");
+    let mut stage = sample_reports::stage("load");
     stage.latency_us.p99 = 12_400;
     stage.rate_qps = 61_234.5;
-    stage.server = Some(sample::server());
+    stage.server = Some(sample_reports::server());
     stage.requests.by_outcome.overloaded = 25;
     for (text, measured) in [
         ("p99<20ms", "12.4ms"),
@@ -54,14 +54,14 @@ fn what_was_measured_is_told_in_the_unit_of_the_expectation() {
 
 #[test]
 fn rounding_does_not_tell_another_story_than_the_judgement() {
-    let mut stage = sample::stage("load");
+    let mut stage = sample_reports::stage("load");
     stage.latency_us.max = 1_000_001;
     assert_eq!(of_stage("max<=1s", &stage), ("1.000001s".to_owned(), false));
 }
 
 #[test]
 fn errors_are_all_that_went_wrong_but_not_a_user_who_waits_as_told() {
-    let mut stage = sample::stage("load");
+    let mut stage = sample_reports::stage("load");
     stage.requests.not_sent.held_back = 7;
     assert_eq!(of_stage("errors==0", &stage), ("0".to_owned(), true));
     assert!(of_stage("not_sent==7", &stage).1);
@@ -74,9 +74,9 @@ fn errors_are_all_that_went_wrong_but_not_a_user_who_waits_as_told() {
 
 #[test]
 fn what_was_not_measured_does_not_hold() {
-    let mut stage = sample::stage("connect");
+    let mut stage = sample_reports::stage("connect");
     stage.steadiness = Steadiness::default();
-    stage.latency_us = sample::distribution(&[]);
+    stage.latency_us = sample_reports::distribution(&[]);
     stage.duration_s = 0.0;
     stage.establish_ms = None;
     for text in [
@@ -98,13 +98,13 @@ fn what_was_not_measured_does_not_hold() {
 
 #[test]
 fn a_whole_run_is_as_even_as_its_worst_stage() {
-    let mut report = sample::report();
-    let mut worse = sample::stage("worse");
+    let mut report = sample_reports::report();
+    let mut worse = sample_reports::stage("worse");
     worse.steadiness.qps_deviation_max = Some(0.07);
     worse.steadiness.envelopes_per_s_lowest = Some(150.0);
-    worse.server = Some(ServerReport { fairness: 0.9, ..sample::server() });
+    worse.server = Some(ServerReport { fairness: 0.9, ..sample_reports::server() });
     report.stages[0].steadiness.envelopes_per_s_lowest = Some(199.0);
-    report.stages[0].server = Some(sample::server());
+    report.stages[0].server = Some(sample_reports::server());
     report.stages.push(worse);
     assert_eq!(of_run("qps_deviation<5%", &report), ("7%".to_owned(), false));
     assert_eq!(of_run("envelopes_lowest>=196", &report), ("150".to_owned(), false));
@@ -113,7 +113,7 @@ fn a_whole_run_is_as_even_as_its_worst_stage() {
 
 #[test]
 fn the_whole_run_knows_what_no_stage_knows() {
-    let report = sample::report();
+    let report = sample_reports::report();
     for text in ["failed==0", "dropped==0", "duplicates==0", "altered==0", "over_cap==0", "rss<300MB"] {
         assert!(of_run(text, &report).1, "{text}");
         assert!(text.parse::<Expectation>().unwrap().is_of_whole_run(), "{text}");

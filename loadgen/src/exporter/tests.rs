@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::*;
-use crate::sample::million;
+use crate::sample_reports::million;
 
 fn exporter() -> Exporter {
     Exporter::start("127.0.0.1:0".parse().unwrap()).expect("a free port")

@@ -139,31 +139,12 @@ fn ended(status: ExitStatus, words: &str) -> Ended {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::Parser;
 
     use super::*;
-    use crate::arguments::{Command as Subcommand, CommandLine, Common, Switch};
+    use crate::arguments::{Command as Subcommand, CommandLine};
     use crate::fleet::protocol::Settings;
     use crate::scenario::Scenario;
-
-    /// The flags as typed, read back.
-    fn settings_of(common: &Common) -> Settings {
-        let us = |time: Duration| time.as_micros() as u64;
-        Settings {
-            timeout_us: us(common.timeout),
-            obey_retry: common.obey_retry == Switch::On,
-            reconnect: common.reconnect == Switch::On,
-            connect_rate: common.connect_rate,
-            connect_timeout_us: us(common.connect_timeout),
-            tick_us: common.tick.map(us),
-            rng_seed: common.rng_seed,
-            lateness_max_us: common.lateness_max.map(us),
-            cap_per_user: common.cap_per_user,
-            cap_per_sponsor: common.cap_per_sponsor,
-        }
-    }
 
     #[test]
     fn what_the_coordinator_asks_for_is_a_command_line_that_we_understand() {
@@ -189,7 +170,7 @@ mod tests {
         let Subcommand::Scenario(typed) = line.command else { panic!("a scenario") };
         let common = &typed.common;
         assert_eq!(typed.target, Some(own.target));
-        assert_eq!(settings_of(common), order.settings);
+        assert_eq!(Settings::from(&common.behaviour), order.settings);
         assert_eq!(
             (common.users, common.threads, common.hold, common.quiet),
             (Some(order.users()), Some(3), true, true)

@@ -10,7 +10,7 @@ use super::crew::{Crew, failed};
 use super::march::March;
 use super::protocol::{Order, Request, Settings};
 use super::split::{self, Share};
-use crate::arguments::{ScheduleChoice, Switch};
+use crate::arguments::{Behaviour, LoadFlags};
 use crate::control::ControlSocket;
 use crate::exit::{Exit, Failure};
 use crate::expect::Expectation;
@@ -18,7 +18,7 @@ use crate::outputs::{OutputArguments, Outputs};
 use crate::parse::{self, Users};
 use crate::progress::Progress;
 use crate::reports;
-use crate::scenario::{Count, RateRange, Scenario, Stage, Time};
+use crate::scenario::Scenario;
 use crate::signals::Interrupts;
 
 pub(super) const EXAMPLES: &str = "\
@@ -50,25 +50,9 @@ pub struct CoordinatorArguments {
     #[arg(long, value_name = "N", value_parser = parse::count, required_unless_present = "scenario")]
     pub connections: Option<u64>,
 
-    /// Shakes a second of all agents together (60000, 60k, or 10k..60k)
-    #[arg(long, value_name = "N")]
-    pub rate: Option<RateRange>,
-
-    /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::duration)]
-    pub duration: Duration,
-
-    /// Load before the measurement, left out of every figure but the audit
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse::duration)]
-    pub warm_up: Duration,
-
-    /// When users shake
-    #[arg(long, value_enum, default_value = "uniform")]
-    pub schedule: ScheduleChoice,
-
-    /// Shakes under way at once on a connection in the closed loop
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub depth: u32,
+    #[expect(missing_docs, reason = "clap would take it for a help text")]
+    #[command(flatten)]
+    pub load: LoadFlags,
 
     /// Exit with 99 unless this holds for all agents together (may be given more than once)
     #[arg(long, value_name = "EXPECTATION")]
@@ -84,7 +68,7 @@ pub struct CoordinatorArguments {
 
     #[expect(missing_docs, reason = "clap would take it for a help text")]
     #[command(flatten)]
-    pub passed_on: PassedOn,
+    pub behaviour: Behaviour,
 
     /// Take commands here while it runs: see `hongbao-loadgen control`
     #[arg(long, value_name = "SOCKET")]
@@ -103,74 +87,12 @@ pub struct CoordinatorArguments {
     pub quiet: bool,
 }
 
-/// What agents are told as it is.
-#[derive(Args, Debug)]
-pub struct PassedOn {
-    /// Give up on an answer after this long
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
-    pub timeout: Duration,
-
-    /// Users wait as long as the server's answers tell them; shakes that fall into the wait are counted as held back
-    #[arg(long, value_enum, default_value = "off")]
-    pub obey_retry: Switch,
-
-    /// Connections that break are made again
-    #[arg(long, value_enum, default_value = "off")]
-    pub reconnect: Switch,
-
-    /// Connects begun a second, an agent
-    #[arg(long, value_name = "N", default_value = "50k", value_parser = parse::rate)]
-    pub connect_rate: u64,
-
-    /// Give up on an attempt to connect and log in after this long
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
-    pub connect_timeout: Duration,
-
-    /// Each thread wakes this often to receive, then send what is due [default: as `run` chooses]
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
-    pub tick: Option<Duration>,
-
-    /// Makes `poisson` repeatable
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub rng_seed: u64,
-
-    /// The run is not valid where the 99th percentile of intended-to-sent is above this [default: as `run` chooses]
-    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
-    pub lateness_max: Option<Duration>,
-
-    /// Audit: envelopes one user may have; 0 is no cap
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub cap_per_user: u32,
-
-    /// Audit: envelopes of one sponsor that one user may have; 0 is no cap
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub cap_per_sponsor: u32,
-}
-
-impl PassedOn {
-    fn settings(&self) -> Settings {
-        let us = |time: Duration| time.as_micros() as u64;
-        Settings {
-            timeout_us: us(self.timeout),
-            obey_retry: self.obey_retry == Switch::On,
-            reconnect: self.reconnect == Switch::On,
-            connect_rate: self.connect_rate,
-            connect_timeout_us: us(self.connect_timeout),
-            tick_us: self.tick.map(us),
-            rng_seed: self.rng_seed,
-            lateness_max_us: self.lateness_max.map(us),
-            cap_per_user: self.cap_per_user,
-            cap_per_sponsor: self.cap_per_sponsor,
-        }
-    }
-}
-
 /// Shares out, lets begin, watches, and reports.
 pub fn run(arguments: &CoordinatorArguments) -> Result<Exit, Failure> {
     let scenario = scenario(arguments)?;
     let agents = arguments.agents.len() as u64;
     let shares = split::split(&scenario, arguments.users, agents).map_err(Failure::usage)?;
-    let settings = arguments.passed_on.settings();
+    let settings = Settings::from(&arguments.behaviour);
     let control = arguments.control_socket.as_deref().map(ControlSocket::bind).transpose()?;
     let outputs = Outputs::create(&arguments.outputs)?;
     arguments.claims.as_deref().map_or(Ok(()), reports::check_writable)?;
@@ -198,34 +120,12 @@ pub fn run(arguments: &CoordinatorArguments) -> Result<Exit, Failure> {
 fn scenario(arguments: &CoordinatorArguments) -> Result<Scenario, Failure> {
     let mut scenario = match &arguments.scenario {
         Some(name) => Scenario::find(name)?,
-        None => of_flags(arguments)?,
+        // clap demands one of the two.
+        None => Scenario::of_flags(arguments.connections.unwrap_or_default(), &arguments.load, &[])?,
     };
     scenario.expect.extend(&arguments.expect);
     scenario.check().map_err(Failure::usage)?;
     Ok(scenario)
-}
-
-fn of_flags(arguments: &CoordinatorArguments) -> Result<Scenario, Failure> {
-    let closed = arguments.schedule == ScheduleChoice::Closed;
-    if closed == arguments.rate.is_some() {
-        return Err(Failure::usage("an open loop needs --rate, and --schedule closed has none"));
-    }
-    Ok(Scenario {
-        name: "run".to_owned(),
-        description: String::new(),
-        schedule: if closed { ScheduleChoice::Uniform } else { arguments.schedule },
-        tick: None,
-        stages: vec![Stage {
-            name: "run".to_owned(),
-            connections: arguments.connections.map(Count),
-            rate: arguments.rate,
-            depth: closed.then_some(arguments.depth),
-            warm_up: Time(arguments.warm_up),
-            duration: Time(arguments.duration),
-            ..Stage::default()
-        }],
-        expect: Vec::new(),
-    })
 }
 
 fn introduce(crew: &Crew, progress: &Progress) {

@@ -1,8 +1,11 @@
 //! What a coordinator and an agent say to each other: JSON objects, one a line; an answer to each request, in order. A product follows its
 //! answer as raw bytes.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use crate::arguments::{Behaviour, Switch};
 use crate::audit::Caps;
 use crate::control::Status;
 use crate::limits::RATE_MAX;
@@ -155,6 +158,24 @@ pub(super) struct Settings {
     pub(super) lateness_max_us: Option<u64>,
     pub(super) cap_per_user: u32,
     pub(super) cap_per_sponsor: u32,
+}
+
+impl From<&Behaviour> for Settings {
+    fn from(behaviour: &Behaviour) -> Self {
+        let us = |time: Duration| time.as_micros() as u64;
+        Self {
+            timeout_us: us(behaviour.timeout),
+            obey_retry: behaviour.obey_retry == Switch::On,
+            reconnect: behaviour.reconnect == Switch::On,
+            connect_rate: behaviour.connect_rate,
+            connect_timeout_us: us(behaviour.connect_timeout),
+            tick_us: behaviour.tick.map(us),
+            rng_seed: behaviour.rng_seed,
+            lateness_max_us: behaviour.lateness_max.map(us),
+            cap_per_user: behaviour.cap_per_user,
+            cap_per_sponsor: behaviour.cap_per_sponsor,
+        }
+    }
 }
 
 impl Settings {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sample::million;
+use crate::sample_reports::million;
 
 /// The drawings of the page as a strict parser reads them.
 fn drawings(page: &str) -> Vec<roxmltree::Document<'_>> {

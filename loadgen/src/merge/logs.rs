@@ -67,10 +67,10 @@ fn join(logs: Vec<Log>) -> Result<Log, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
+    use crate::sample_reports;
 
     fn interval(tag: &str, begin_s: f64, duration_s: f64, values_us: &[u64]) -> Interval {
-        Interval { tag: tag.to_owned(), begin_s, duration_s, histogram: sample::histogram(values_us) }
+        Interval { tag: tag.to_owned(), begin_s, duration_s, histogram: sample_reports::histogram(values_us) }
     }
 
     fn joined(logs: [Vec<Interval>; 2]) -> Vec<Interval> {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn logs_of_two_reports_merged_are_the_log_of_the_merged_report() {
-        let report = sample::million::report();
+        let report = sample_reports::million::report();
         let part = |name: &str| crate::merge::Part { name: name.to_owned(), report: report.clone() };
         let whole = crate::merge::join(&[part("one"), part("two")]).unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use crate::arguments::CommandLine;
 use crate::distribution::{Distribution, encode};
 use crate::record::Requests;
 use crate::report::{Expected, Report, ServerReport, StageReport};
-use crate::sample;
+use crate::sample_reports;
 use crate::search::{Answer, Limit};
 use crate::series::Point;
 
@@ -37,9 +37,9 @@ struct Shake {
 /// What one machine writes down of its shakes. It was started `shift` seconds after the first one.
 fn recorded(shakes: &[Shake], shift: u32, duration_s: f64) -> Report {
     let mut requests = Requests::default();
-    let mut latency = sample::histogram(&[]);
+    let mut latency = sample_reports::histogram(&[]);
     let mut seconds: Vec<(Point, Histogram<u64>)> =
-        (shift..20).map(|second| (point(second - shift), sample::histogram(&[]))).collect();
+        (shift..20).map(|second| (point(second - shift), sample_reports::histogram(&[]))).collect();
     for shake in shakes {
         let (point, of_second) = &mut seconds[(shake.second - shift) as usize];
         requests.scheduled += 1;
@@ -61,7 +61,7 @@ fn recorded(shakes: &[Shake], shift: u32, duration_s: f64) -> Report {
         latency.saturating_record(shake.latency_us);
         of_second.saturating_record(shake.latency_us);
     }
-    let mut report = sample::report();
+    let mut report = sample_reports::report();
     report.started_unix_s += u64::from(shift);
     report.begun_unix_us += u64::from(shift) * 1_000_000;
     report.duration_s = duration_s;
@@ -136,8 +136,8 @@ fn every_example_of_the_help_is_understood() {
 #[test]
 fn percentiles_come_from_added_histograms_and_not_from_averages() {
     let with = |values: &[u64]| {
-        let mut report = sample::report();
-        report.latency_us = sample::distribution(values);
+        let mut report = sample_reports::report();
+        report.latency_us = sample_reports::distribution(values);
         report
     };
     // 99 of 100 shakes were fast, all of them on one machine: the average of the two medians would be 5.05 ms.
@@ -148,7 +148,7 @@ fn percentiles_come_from_added_histograms_and_not_from_averages() {
 
 #[test]
 fn one_report_merged_is_itself() {
-    let mut report = sample::report();
+    let mut report = sample_reports::report();
     report.expectations = vec![Expected { measured: "0".to_owned(), ..expected("errors==0") }];
     let mut alone = merged(vec![report.clone()]);
     assert_eq!(alone.command, ["hongbao-loadgen run"], "the command lines of the parts, one each");
@@ -162,11 +162,11 @@ fn one_report_merged_is_itself() {
 
 #[test]
 fn counters_are_added_and_what_is_of_the_server_is_taken_once() {
-    let mut one = sample::report();
-    one.stages[0].server = Some(sample::server());
+    let mut one = sample_reports::report();
+    one.stages[0].server = Some(sample_reports::server());
     one.connections.attempts_failed = [("timeout".to_owned(), 2)].into();
-    let mut two = sample::report();
-    two.stages[0].server = Some(ServerReport { cpu_cores: 0.76, ..sample::server() });
+    let mut two = sample_reports::report();
+    two.stages[0].server = Some(ServerReport { cpu_cores: 0.76, ..sample_reports::server() });
     two.connections.attempts_failed = [("refused".to_owned(), 1), ("timeout".to_owned(), 3)].into();
     two.connections.establish_ms = 700;
     let report = merged(vec![one, two]);
@@ -175,17 +175,17 @@ fn counters_are_added_and_what_is_of_the_server_is_taken_once() {
     assert_eq!(report.connections.establish_ms, 700, "the last of all");
     assert_eq!((report.rate_target_qps, report.stages[0].rate_target_qps), (Some(200), Some(200)));
     assert_eq!((report.threads, report.ring.enters, report.resident_bytes_max), (2, 200, 128 << 20));
-    assert_eq!(report.stages[0].server, Some(sample::server()));
+    assert_eq!(report.stages[0].server, Some(sample_reports::server()));
     assert!(report.requests.balance());
 }
 
 #[test]
 fn a_whole_with_an_invalid_part_is_invalid_and_says_which() {
-    let mut bad = sample::report();
+    let mut bad = sample_reports::report();
     bad.valid = false;
     bad.invalid_reasons = vec!["it was late".to_owned()];
     bad.warnings = vec!["it was hot".to_owned()];
-    let report = merged(vec![sample::report(), bad]);
+    let report = merged(vec![sample_reports::report(), bad]);
     assert!(!report.valid);
     assert_eq!(report.invalid_reasons, ["client-1: it was late"]);
     assert_eq!(report.warnings, ["client-1: it was hot"]);
@@ -195,7 +195,7 @@ fn a_whole_with_an_invalid_part_is_invalid_and_says_which() {
 #[test]
 fn expectations_are_judged_by_the_whole_and_not_by_the_parts() {
     let with = |text: &str| {
-        let mut report = sample::report();
+        let mut report = sample_reports::report();
         report.expectations = vec![expected(text)];
         report.stages[0].expectations = vec![expected("established==40")];
         report
@@ -216,7 +216,7 @@ fn expectations_are_judged_by_the_whole_and_not_by_the_parts() {
 #[test]
 fn runs_that_were_not_at_the_same_time_are_no_one_run() {
     let later = |seconds: u64| {
-        let mut report = sample::report();
+        let mut report = sample_reports::report();
         report.started_unix_s += seconds;
         report
     };
@@ -231,9 +231,9 @@ fn runs_that_were_not_at_the_same_time_are_no_one_run() {
 #[test]
 fn reports_of_different_scenarios_are_refused_with_the_difference() {
     let changed = |change: fn(&mut Report)| {
-        let mut report = sample::report();
+        let mut report = sample_reports::report();
         change(&mut report);
-        join(&[part(0, sample::report()), part(1, report)]).map(|_| ()).unwrap_err()
+        join(&[part(0, sample_reports::report()), part(1, report)]).map(|_| ()).unwrap_err()
     };
     assert!(changed(|report| report.loop_kind = "closed".to_owned()).contains("the loop"));
     assert!(changed(|report| report.schedule = "poisson".to_owned()).contains("poisson"));
@@ -250,8 +250,8 @@ fn reports_of_different_scenarios_are_refused_with_the_difference() {
 #[test]
 fn a_second_between_two_stages_of_different_machines_belongs_to_neither() {
     let with = |stage: Option<u32>| {
-        let mut report = sample::report();
-        report.stages = vec![sample::stage("one"), sample::stage("two")];
+        let mut report = sample_reports::report();
+        report.stages = vec![sample_reports::stage("one"), sample_reports::stage("two")];
         report.seconds = vec![Point { stage, answered: 5, connections: 3, ..point(4) }];
         report
     };
@@ -264,7 +264,7 @@ fn a_second_between_two_stages_of_different_machines_belongs_to_neither() {
 fn evenness_is_that_of_the_sum() {
     // One machine's dip is made up for by the other in the same second, which the wall clock tells.
     let with = |shift: u32, answered: [u64; 5]| {
-        let mut report = sample::report();
+        let mut report = sample_reports::report();
         report.started_unix_s += u64::from(shift);
         report.seconds = (0..).zip(answered).map(|(second, answered)| Point { answered, ..point(second) }).collect();
         report
@@ -302,7 +302,7 @@ mod audited {
             audit.take(&claim);
         }
         claims.flush().unwrap();
-        let mut report = sample::report();
+        let mut report = sample_reports::report();
         report.audit = audit.findings().clone();
         (report, file)
     }

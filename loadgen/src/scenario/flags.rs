@@ -1,14 +1,15 @@
 //! Scenarios made of flags: `run` is one of one stage, `search` too.
 
-use crate::arguments::{RunArguments, ScheduleChoice, SearchArguments};
+use crate::arguments::{LoadFlags, ScheduleChoice, SearchArguments};
 use crate::exit::Failure;
+use crate::expect::Expectation;
 use crate::scenario::{Count, Scenario, Search, Stage, Time};
 
 impl Scenario {
-    /// What `hongbao-loadgen run` asks for. Its expectations are those of the whole run.
-    pub fn of_run(arguments: &RunArguments) -> Result<Self, Failure> {
-        let closed = arguments.schedule == ScheduleChoice::Closed;
-        match arguments.rate {
+    /// One stage, as `hongbao-loadgen run` asks for it. What is expected of it is expected of the whole run.
+    pub fn of_flags(connections: u64, load: &LoadFlags, expect: &[Expectation]) -> Result<Self, Failure> {
+        let closed = load.schedule == ScheduleChoice::Closed;
+        match load.rate {
             None if !closed => {
                 return Err(Failure::usage(
                     "--rate is needed: an open loop has one. For saturation use --schedule closed",
@@ -19,27 +20,27 @@ impl Scenario {
             }
             _ => {}
         }
-        if closed && arguments.depth == 0 {
+        if closed && load.depth == 0 {
             return Err(Failure::usage("--depth is at least 1"));
         }
-        if arguments.duration.is_zero() {
+        if load.duration.is_zero() {
             return Err(Failure::usage("--duration is above 0"));
         }
         Ok(Self {
             name: "run".to_owned(),
             description: String::new(),
-            schedule: if closed { ScheduleChoice::Uniform } else { arguments.schedule },
+            schedule: if closed { ScheduleChoice::Uniform } else { load.schedule },
             tick: None,
             stages: vec![Stage {
                 name: "run".to_owned(),
-                connections: Some(Count(arguments.connections)),
-                rate: arguments.rate,
-                depth: closed.then_some(arguments.depth),
-                warm_up: Time(arguments.warm_up),
-                duration: Time(arguments.duration),
+                connections: Some(Count(connections)),
+                rate: load.rate,
+                depth: closed.then_some(load.depth),
+                warm_up: Time(load.warm_up),
+                duration: Time(load.duration),
                 ..Stage::default()
             }],
-            expect: arguments.expect.clone(),
+            expect: expect.to_vec(),
         })
     }
 
