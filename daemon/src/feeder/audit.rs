@@ -7,7 +7,7 @@ use std::rc::Rc;
 use hongbao_protocol::seed::{RECORDS_PER_BLOCK, RecordBlock};
 use hongbao_protocol::{CampaignId, Cents, Envelope, EnvelopeId, ServerId};
 
-use super::reader::{Chunk, Reader, Span};
+use super::reader::{Chunk, Reader, SeedReads, Span};
 use super::{SeedFile, Tally};
 use crate::exit::{Exit, Failure};
 use crate::issued::{IssuedBefore, same_prize};
@@ -32,6 +32,7 @@ fn block_of(id: EnvelopeId) -> u32 {
 /// # Errors
 /// `Exit::Config`, naming envelope and file, where journal and seeds contradict each other.
 pub(super) async fn audit(
+    reads: &dyn SeedReads,
     files: &Rc<[SeedFile]>,
     campaign: Option<CampaignId>,
     server: ServerId,
@@ -62,7 +63,7 @@ pub(super) async fn audit(
         .map(|(file, range)| tally(file, &envelopes[range.clone()]))
         .collect::<Result<_, _>>()?;
     warn_of_missing_shards(envelopes, &tallies);
-    compare(files, &ranges, envelopes).await?;
+    compare(reads, files, &ranges, envelopes).await?;
     Ok(tallies)
 }
 
@@ -109,10 +110,15 @@ fn warn_of_missing_shards(envelopes: &[Envelope], tallies: &[Tally]) {
 }
 
 /// Compares record by record, each file's part in order.
-async fn compare(files: &Rc<[SeedFile]>, ranges: &[Range<usize>], envelopes: &[Envelope]) -> Result<(), Failure> {
+async fn compare(
+    reads: &dyn SeedReads,
+    files: &Rc<[SeedFile]>,
+    ranges: &[Range<usize>],
+    envelopes: &[Envelope],
+) -> Result<(), Failure> {
     let spans: Vec<_> =
         ranges.iter().enumerate().flat_map(|(file, range)| spans_with(file, &envelopes[range.clone()])).collect();
-    let mut reader = Reader::start(files.clone(), spans.into_iter());
+    let mut reader = Reader::start(reads, files.clone(), spans.into_iter());
     let mut unreadable = 0;
     let mut place = 0;
     while let Some(chunk) = reader.next().await {

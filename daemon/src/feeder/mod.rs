@@ -26,6 +26,7 @@ mod tests;
 mod thread;
 mod walker;
 
+pub use reader::{ReadJob, SeedReads};
 pub use scan::{RefusedFile, Scan, SeedFile, SeedRefusal, scan};
 pub use summary::{FeederSummary, Tally};
-pub use thread::{Feeder, FeederOptions};
+pub use thread::{Dealing, Feeder, FeederOptions};

@@ -75,6 +75,42 @@ pub(super) enum Look {
     End,
 }
 
+/// What reads: the runtime's ring, or a simulation.
+pub trait SeedReads {
+    /// Takes over a job, which goes on beside whoever asked for it.
+    fn start(&self, job: ReadJob);
+}
+
+/// Through the tokio-uring runtime that this is used on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RingReads;
+
+impl SeedReads for RingReads {
+    fn start(&self, job: ReadJob) {
+        tokio_uring::spawn(read(job));
+    }
+}
+
+/// Spans to be read, and the far ends of the [`Reader`] that wants them. Whoever drops it has read all that will be read.
+pub struct ReadJob {
+    files: Rc<[SeedFile]>,
+    spans: Box<dyn Iterator<Item = Span>>,
+    chunks: mpsc::Sender<Chunk>,
+    spare: mpsc::Receiver<Vec<u8>>,
+}
+
+impl ReadJob {
+    /// Reads the next span where a buffer is free, by `read`: from which file, from which byte on, how many, to where; what it leaves
+    /// out is trouble. False at the end. For simulations, which do not wait.
+    pub fn step(&mut self, read: impl FnOnce(&SeedFile, u64, usize, &mut Vec<u8>)) -> bool {
+        let Ok(mut buffer) = self.spare.try_recv() else { return !self.chunks.is_closed() };
+        let Some(span) = self.spans.next() else { return false };
+        buffer.clear();
+        read(&self.files[span.file], Span::offset(span.first), span.blocks as usize * BLOCK_BYTES, &mut buffer);
+        self.chunks.try_send(Chunk { span, buffer, trouble: None }).is_ok()
+    }
+}
+
 /// The near end of a reader. Dropping it ends the reader after the read that is under way.
 pub(super) struct Reader {
     chunks: mpsc::Receiver<Chunk>,
@@ -82,15 +118,19 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts reading `spans` on the tokio-uring runtime that this is called on.
-    pub(super) fn start(files: Rc<[SeedFile]>, spans: impl Iterator<Item = Span> + 'static) -> Self {
+    /// Starts reading `spans`.
+    pub(super) fn start(
+        reads: &dyn SeedReads,
+        files: Rc<[SeedFile]>,
+        spans: impl Iterator<Item = Span> + 'static,
+    ) -> Self {
         let (chunk_sender, chunks) = mpsc::channel(FEEDER_READS_AHEAD);
         let (spare, spare_receiver) = mpsc::channel(FEEDER_READS_AHEAD);
         for _ in 0..FEEDER_READS_AHEAD {
             let buffer = Vec::with_capacity(FEEDER_READ_BLOCKS as usize * BLOCK_BYTES);
             spare.try_send(buffer).expect("room for every buffer there is");
         }
-        tokio_uring::spawn(read(files, spans, chunk_sender, spare_receiver));
+        reads.start(ReadJob { files, spans: Box::new(spans), chunks: chunk_sender, spare: spare_receiver });
         Self { chunks, spare }
     }
 
@@ -115,12 +155,8 @@ impl Reader {
     }
 }
 
-async fn read(
-    files: Rc<[SeedFile]>,
-    spans: impl Iterator<Item = Span>,
-    chunks: mpsc::Sender<Chunk>,
-    mut spare: mpsc::Receiver<Vec<u8>>,
-) {
+async fn read(job: ReadJob) {
+    let ReadJob { files, spans, chunks, mut spare } = job;
     let mut open: Option<(usize, Result<File, String>)> = None;
     for span in spans {
         let Some(mut buffer) = spare.recv().await else { break };

@@ -10,6 +10,7 @@ use rtrb::Consumer;
 use tokio::time::MissedTickBehavior;
 
 use super::dealer::Dealer;
+use super::reader::{RingReads, SeedReads};
 use super::walker::Walker;
 use super::{FeederSummary, Scan, SeedFile, Tally, audit::audit};
 use crate::cells::FeederCells;
@@ -87,25 +88,14 @@ impl Feeder {
     }
 
     async fn audit_and_deal(self, ready: impl FnOnce(Result<FeederSummary, Failure>)) -> FeederSummary {
-        let Self { options: FeederOptions { scan, server, issue_rate }, issued, sets, cells, commands } = self;
-        let mut books = open_books(&scan);
-        let files: Rc<[SeedFile]> = scan.accepted.into();
-        books.publish(&cells);
-        let skipped = match audit(&files, scan.campaign, server, &issued).await {
-            Ok(skipped) => skipped,
-            Err(failure) => {
+        let mut dealing = match self.audit(&RingReads).await {
+            Ok(dealing) => dealing,
+            Err((books, failure)) => {
                 ready(Err(failure));
                 return books;
             }
         };
-        for tally in &skipped {
-            books.skip(*tally);
-        }
-        books.publish(&cells);
-        let IssuedBefore { set, .. } = issued;
-        let walker = Walker::new(files, skipped, set);
         let start = Instant::now();
-        let mut dealing = Dealing::new(books, walker, sets, cells, commands, issue_rate);
         ready(Ok(dealing.books.clone()));
         let mut ticks = tokio::time::interval(Duration::from_millis(FEEDER_TICK_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,6 +103,25 @@ impl Feeder {
             ticks.tick().await;
         }
         dealing.books
+    }
+
+    /// Everything before the first envelope is dealt. An error forbids dealing; the books are beside it.
+    pub async fn audit(self, reads: &dyn SeedReads) -> Result<Dealing, (FeederSummary, Failure)> {
+        let Self { options: FeederOptions { scan, server, issue_rate }, issued, sets, cells, commands } = self;
+        let mut books = open_books(&scan);
+        let files: Rc<[SeedFile]> = scan.accepted.into();
+        books.publish(&cells);
+        let skipped = match audit(reads, &files, scan.campaign, server, &issued).await {
+            Ok(skipped) => skipped,
+            Err(failure) => return Err((books, failure)),
+        };
+        for tally in &skipped {
+            books.skip(*tally);
+        }
+        books.publish(&cells);
+        let IssuedBefore { set, .. } = issued;
+        let walker = Walker::new(reads, files, skipped, set);
+        Ok(Dealing::new(books, walker, sets, cells, commands, issue_rate))
     }
 }
 
@@ -130,7 +139,7 @@ fn open_books(scan: &Scan) -> FeederSummary {
 }
 
 /// What is between the seed files and the SETs.
-struct Dealing {
+pub struct Dealing {
     books: FeederSummary,
     walker: Walker,
     dealer: Dealer,
@@ -179,7 +188,7 @@ impl Dealing {
     }
 
     /// One tick, `now` after the start. True when every SET is gone and all they returned is taken back.
-    fn turn(&mut self, now: Duration) -> bool {
+    pub fn turn(&mut self, now: Duration) -> bool {
         self.obey(now);
         let ended = self.take_back();
         if !self.stopping && !ended {
@@ -192,6 +201,11 @@ impl Dealing {
         );
         self.books.publish(&self.cells);
         ended
+    }
+
+    /// Where every envelope and cent is.
+    pub fn books(&self) -> &FeederSummary {
+        &self.books
     }
 
     fn obey(&mut self, now: Duration) {

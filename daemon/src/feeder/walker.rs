@@ -7,7 +7,7 @@ use std::rc::Rc;
 use hongbao_protocol::seed::{RECORDS_PER_BLOCK, RecordBlock};
 use hongbao_protocol::{Cents, Envelope, EnvelopeId};
 
-use super::reader::{Chunk, Look, Reader, Span};
+use super::reader::{Chunk, Look, Reader, SeedReads, Span};
 use super::{FeederSummary, SeedFile, Tally};
 use crate::issued::IssuedSet;
 use crate::limits::{DEALT_PER_TICK_MAX, FEEDER_DAMAGE_LINES_MAX};
@@ -41,11 +41,11 @@ pub(super) struct Walker {
 
 impl Walker {
     /// Begins to read ahead. `skipped` says what `issued` holds of each file.
-    pub(super) fn new(files: Rc<[SeedFile]>, skipped: Vec<Tally>, issued: IssuedSet) -> Self {
+    pub(super) fn new(reads: &dyn SeedReads, files: Rc<[SeedFile]>, skipped: Vec<Tally>, issued: IssuedSet) -> Self {
         let counts = files.iter().zip(&skipped).map(|(file, skipped)| u64::from(file.header.count) - skipped.envelopes);
         Self {
             unread: counts.sum(),
-            reader: Reader::start(files.clone(), Span::all(files.clone())),
+            reader: Reader::start(reads, files.clone(), Span::all(files.clone())),
             files,
             skipped,
             issued,

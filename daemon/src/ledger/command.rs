@@ -258,9 +258,10 @@ fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
         Err(error) => return Err(error),
     };
     let mut written = Ok(());
-    let segments = SegmentFolder::of(data_dir).list().map_err(LedgerError::from)?;
+    let folder = SegmentFolder::of(data_dir);
+    let segments = folder.list().map_err(LedgerError::from)?;
     let mut accounts = Accounts::new(Caps::UNLIMITED, 0);
-    let walked = replay(data_dir, segments, &mut accounts, &mut |sequence, record| {
+    let walked = replay(&folder, segments, &mut accounts, &mut |sequence, record| {
         if sequence < end && written.is_ok() {
             written = serde_json::to_writer(&mut *output, &Line::new(sequence, record))
                 .map_err(io::Error::from)

@@ -46,16 +46,35 @@ pub(super) struct Batch {
     begun_us: u64,
 }
 
-impl Batch {
-    const WAITING_MAX: usize = BlockHeader::PAYLOAD_BYTES_MAX / WIN_BYTES + LEDGER_LOGINS_WAITING_MAX;
+/// How large a batch may grow. Simulations make it small, so that what happens to a full one happens often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchBounds {
+    /// Bytes of the block, header and padding included; whole pages.
+    pub block_bytes: usize,
+    /// Logins that wait for it.
+    pub logins: usize,
+}
 
-    fn new() -> Self {
+impl Default for BatchBounds {
+    fn default() -> Self {
+        Self { block_bytes: JOURNAL_BLOCK_BYTES_MAX, logins: LEDGER_LOGINS_WAITING_MAX }
+    }
+}
+
+impl BatchBounds {
+    const fn payload_bytes(self) -> usize {
+        self.block_bytes - BlockHeader::BYTES
+    }
+}
+
+impl Batch {
+    fn new(bounds: BatchBounds) -> Self {
         Self {
-            buffer: Some(DiskBuffer::new(JOURNAL_BLOCK_BYTES_MAX)),
+            buffer: Some(DiskBuffer::new(bounds.block_bytes)),
             payload_bytes: 0,
             records: 0,
             cents: Cents::ZERO,
-            waiting: Vec::with_capacity(Self::WAITING_MAX),
+            waiting: Vec::with_capacity(bounds.payload_bytes() / WIN_BYTES + bounds.logins),
             logins: 0,
             durable: WinIndex::default(),
             placed: None,
@@ -110,26 +129,34 @@ pub(super) struct GroupCommit<F, S> {
     file: F,
     source: S,
     spare: Spare<F>,
+    bounds: BatchBounds,
     forming: Batch,
     flying: Batch,
 }
 
 impl<F: Clone, S: SegmentSource<File = F>> GroupCommit<F, S> {
     /// Goes on where `writer` stands, in `file`; with the next segment, where it exists already.
-    pub(super) fn new(writer: JournalWriter, file: F, mut source: S, spare: Option<(F, u64)>) -> Self {
+    pub(super) fn new(
+        writer: JournalWriter,
+        file: F,
+        mut source: S,
+        spare: Option<(F, u64)>,
+        bounds: BatchBounds,
+    ) -> Self {
+        assert!(bounds.block_bytes <= JOURNAL_BLOCK_BYTES_MAX, "recovery looks no further for the end of a torn block");
         let spare = if let Some((file, bytes)) = spare {
             Spare::Ready(file, bytes)
         } else {
             source.begin(writer.point().segment.next());
             Spare::Making
         };
-        Self { writer, file, source, spare, forming: Batch::new(), flying: Batch::new() }
+        Self { writer, file, source, spare, bounds, forming: Batch::new(bounds), flying: Batch::new(bounds) }
     }
 
     /// Whether one more win can be staged.
     pub(super) fn room_for_win(&self) -> Room {
         let payload_bytes = self.forming.payload_bytes + WIN_BYTES;
-        if payload_bytes > BlockHeader::PAYLOAD_BYTES_MAX {
+        if payload_bytes > self.bounds.payload_bytes() {
             Room::Later
         } else if self.writer.fits(payload_bytes) || matches!(self.spare, Spare::Ready(..)) {
             Room::Yes
@@ -140,7 +167,7 @@ impl<F: Clone, S: SegmentSource<File = F>> GroupCommit<F, S> {
 
     /// Whether one more login can wait.
     pub(super) fn room_for_login(&self) -> bool {
-        self.forming.logins < LEDGER_LOGINS_WAITING_MAX
+        self.forming.logins < self.bounds.logins
     }
 
     /// Adds a win, for which there is room, and who waits for it.

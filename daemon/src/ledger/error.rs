@@ -89,9 +89,8 @@ impl LedgerError {
         move |error| Self::DataDir { doing, path, data_dir, error }
     }
 
-    pub(super) fn damaged(data_dir: &Path, damage: Damage) -> Self {
-        let file = SegmentFolder::of(data_dir).segment_path(damage.segment);
-        Self::Damaged { file, data_dir: data_dir.to_owned(), damage }
+    pub(super) fn damaged(folder: &SegmentFolder, damage: Damage) -> Self {
+        Self::Damaged { file: folder.segment_path(damage.segment), data_dir: folder.data_dir().to_owned(), damage }
     }
 
     fn exit(&self) -> Exit {

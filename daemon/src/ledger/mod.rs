@@ -15,6 +15,7 @@
 //! | `replay` | the walk over the files, booked into accounts |
 //! | `commit` | group commit: one batch flies, the next one forms |
 //! | `turn` | the loop, over any disk and clock |
+//! | `files` | the file system outside of the ring, as a trait |
 //! | `lock` | one daemon on one data folder |
 //! | `command` | `hongbaod ledger ...` |
 
@@ -22,6 +23,7 @@ pub mod accounts;
 pub mod command;
 mod commit;
 mod error;
+pub mod files;
 pub mod journal;
 mod lock;
 mod open;
@@ -32,8 +34,8 @@ mod tests;
 mod turn;
 mod users;
 
-pub use commit::CommitFailure;
+pub use commit::{BatchBounds, CommitFailure};
 pub use error::LedgerError;
 pub use hongbao_uring::WritePath;
-pub use open::{Ledger, LedgerOptions};
+pub use open::{Boot, Ledger, LedgerOptions};
 pub use turn::{LedgerLoop, LedgerSummary, Now};

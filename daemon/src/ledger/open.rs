@@ -1,6 +1,5 @@
 //! Opening a ledger, binding it, and running it on the real disk.
 
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::process;
@@ -11,11 +10,12 @@ use hongbao_protocol::{CampaignId, Envelope, ServerId};
 use hongbao_uring::{Disk, DiskRing, Doorbell, Errno, WritePath};
 
 use super::accounts::{Accounts, Caps};
-use super::commit::CommitFailure;
+use super::commit::{BatchBounds, CommitFailure};
 use super::error::LedgerError;
+use super::files::{Files, RealFiles};
 use super::journal::{
     Binding, BlockHeader, ChainPoint, JournalId, JournalWriter, Record, SegmentError, SegmentFile, SegmentFolder,
-    SegmentNumber, SpareMaker, WIN_BYTES,
+    SegmentNumber, SegmentSource, SpareMaker, WIN_BYTES,
 };
 use super::lock::DataLock;
 use super::recovery::Tail;
@@ -43,6 +43,8 @@ pub struct LedgerOptions {
     pub write_path: WritePath,
     /// Wins to reserve room for, beyond those there are.
     pub wins_expected: usize,
+    /// How much one commit takes.
+    pub batch_bounds: BatchBounds,
 }
 
 impl LedgerOptions {
@@ -54,7 +56,24 @@ impl LedgerOptions {
             segment_bytes: JOURNAL_SEGMENT_BYTES,
             write_path: WritePath::Direct,
             wins_expected: LEDGER_WINS_EXPECTED,
+            batch_bounds: BatchBounds::default(),
         }
+    }
+}
+
+/// What a start takes from the world besides files.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    /// Microseconds since 1970, never 0.
+    pub unix_us: u64,
+    /// For the id of a journal that is begun.
+    pub random: u64,
+}
+
+impl Boot {
+    /// Of this moment.
+    pub fn now() -> Self {
+        Self { unix_us: unix_us(), random: RandomState::new().hash_one(process::id()) }
     }
 }
 
@@ -69,7 +88,9 @@ pub struct Ledger {
     segments: Vec<SegmentFile>,
     /// Of this run; above that of every block there is.
     epoch: u64,
-    _lock: DataLock,
+    boot: Boot,
+    /// `None` in simulations.
+    lock: Option<DataLock>,
 }
 
 impl Ledger {
@@ -77,7 +98,13 @@ impl Ledger {
     pub fn open(options: LedgerOptions) -> Result<Self, LedgerError> {
         check(&options)?;
         let lock = DataLock::acquire(&options.data_dir)?;
-        let folder = SegmentFolder::of(&options.data_dir);
+        let opened = Self::open_on(Arc::new(RealFiles), options, Boot::now())?;
+        Ok(Self { lock: Some(lock), ..opened })
+    }
+
+    /// The same on these files, which nobody else uses, and with segments of any whole number of pages: for simulations.
+    pub fn open_on(files: Arc<dyn Files>, options: LedgerOptions, boot: Boot) -> Result<Self, LedgerError> {
+        let folder = SegmentFolder::on(files, &options.data_dir);
         folder.create()?;
         folder.remove_unfinished()?;
         let mut segments = folder.list()?;
@@ -96,7 +123,7 @@ impl Ledger {
         let begun = Instant::now();
         let written = segments.iter().map(|segment| segment.bytes as usize).sum::<usize>() / WIN_BYTES;
         let mut accounts = Accounts::new(options.caps, options.wins_expected + written.min(options.wins_expected));
-        let replayed = replay(&options.data_dir, segments, &mut accounts, &mut |_, _| {})?;
+        let replayed = replay(&folder, segments, &mut accounts, &mut |_, _| {})?;
         accounts.reserve(options.wins_expected);
         tracing::info!(
             wins = accounts.issued(),
@@ -114,9 +141,9 @@ impl Ledger {
                 "the journal holds wins beyond the caps now in force; they stay"
             );
         }
-        let epoch = unix_us().max(replayed.point.epoch + 1);
+        let epoch = boot.unix_us.max(replayed.point.epoch + 1);
         let Replayed { binding, point, segments, .. } = replayed;
-        Ok(Self { options, folder, accounts, binding, point, segments, epoch, _lock: lock })
+        Ok(Self { options, folder, accounts, binding, point, segments, epoch, boot, lock: None })
     }
 
     /// What was issued in earlier runs.
@@ -125,6 +152,11 @@ impl Ledger {
         envelopes.sort_unstable_by_key(|envelope| envelope.id);
         let campaign = self.binding.map(|binding| binding.campaign);
         IssuedBefore { campaign, set: self.accounts.issued_set().clone(), envelopes }
+    }
+
+    /// Who has won what.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// Whom the journal belongs to, if it was bound.
@@ -142,9 +174,8 @@ impl Ledger {
             let (found_campaign, found_server) = (found.campaign, found.server);
             return Err(LedgerError::BoundElsewhere { data_dir, found_campaign, found_server, campaign, server });
         }
-        let binding = Binding { campaign, server, time_us: unix_us() };
-        let random = RandomState::new().hash_one(process::id());
-        let journal = JournalId::new(campaign, binding.time_us, random);
+        let binding = Binding { campaign, server, time_us: self.boot.unix_us };
+        let journal = JournalId::new(campaign, binding.time_us, self.boot.random);
         let mut writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
         let mut block = [0; JOURNAL_PAGE_BYTES];
         let payload_bytes = Record::Binding(binding).encode(&mut block[BlockHeader::BYTES..]);
@@ -162,19 +193,21 @@ impl Ledger {
     /// Where the journal was not bound. Where a commit fails the process ends with exit code 74: nobody was told of its wins, and
     /// only a new start can find out what the disk holds.
     pub fn run(
-        self,
+        mut self,
         sets: Vec<LedgerSetEnds>,
         doorbell: &Doorbell,
         cells: Arc<LedgerCells>,
     ) -> Result<LedgerSummary, LedgerError> {
-        let journal = self.point.journal.expect("the ledger is bound before it runs");
-        assert!(self.binding.is_some(), "the ledger is bound before it runs");
+        let _held_until_the_end = self.lock.take();
         let write_path = self.supported_path()?;
-        let (file, spare) = self.open_segments(write_path)?;
         let disk = DiskRing::open(write_path, doorbell)?;
-        let writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
         let maker = SpareMaker::new(self.folder.clone(), self.options.segment_bytes, write_path);
-        let mut ledger = LedgerLoop::new(disk, self.accounts, (writer, file), (maker, spare), sets, cells);
+        let folder = self.folder.clone();
+        let open = |number| match folder.open_for_ring(number, write_path) {
+            Ok(file) => Ok(Arc::new(file)),
+            Err(error) => Err(cannot_open(&folder, number, error)),
+        };
+        let mut ledger = self.into_loop(disk, maker, open, sets, cells)?;
         let started = Instant::now();
         loop {
             let now = Now { unix_us: unix_us(), monotonic_us: started.elapsed().as_micros() as u64 };
@@ -198,25 +231,32 @@ impl Ledger {
                 );
                 Ok(WritePath::Linked)
             }
-            Err(error) => Err(self.cannot_open(self.point.segment, error)),
+            Err(error) => Err(cannot_open(&self.folder, self.point.segment, error)),
             Ok(_) => Ok(self.options.write_path),
         }
     }
 
-    /// The segment in use, and the next one where it exists.
-    #[expect(clippy::type_complexity, reason = "a file, and perhaps another with its length")]
-    fn open_segments(&self, path: WritePath) -> Result<(Arc<File>, Option<(Arc<File>, u64)>), LedgerError> {
-        let open = |number| match self.folder.open_for_ring(number, path) {
-            Ok(file) => Ok(Arc::new(file)),
-            Err(error) => Err(self.cannot_open(number, error)),
-        };
+    /// The loop that goes on where the journal ends, on this disk: `open` gives what the disk writes to, `source` makes more of it.
+    ///
+    /// # Panics
+    ///
+    /// Where the journal was not bound.
+    pub fn into_loop<D: Disk, S: SegmentSource<File = D::File>>(
+        self,
+        disk: D,
+        source: S,
+        open: impl Fn(SegmentNumber) -> Result<D::File, LedgerError>,
+        sets: Vec<LedgerSetEnds>,
+        cells: Arc<LedgerCells>,
+    ) -> Result<LedgerLoop<D, S>, LedgerError> {
+        let journal = self.point.journal.expect("the ledger is bound before it runs");
+        assert!(self.binding.is_some(), "the ledger is bound before it runs");
+        let file = open(self.point.segment)?;
         let spare = self.segments.iter().find(|segment| segment.number == self.point.segment.next());
         let spare = spare.map(|segment| open(segment.number).map(|file| (file, segment.bytes))).transpose()?;
-        Ok((open(self.point.segment)?, spare))
-    }
-
-    fn cannot_open(&self, number: SegmentNumber, error: std::io::Error) -> LedgerError {
-        SegmentError::Io { doing: "open", path: self.folder.segment_path(number), error }.into()
+        let writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
+        let bounds = self.options.batch_bounds;
+        Ok(LedgerLoop::new(disk, self.accounts, (writer, file), (source, spare), bounds, sets, cells))
     }
 
     /// Length of the segment in use.
@@ -224,6 +264,10 @@ impl Ledger {
         let current = self.segments.iter().find(|segment| segment.number == self.point.segment);
         current.expect("the chain ends in a segment that exists").bytes
     }
+}
+
+fn cannot_open(folder: &SegmentFolder, number: SegmentNumber, error: std::io::Error) -> LedgerError {
+    SegmentError::Io { doing: "open", path: folder.segment_path(number), error }.into()
 }
 
 fn check(options: &LedgerOptions) -> Result<(), LedgerError> {

@@ -29,7 +29,7 @@ pub(super) struct Replayed {
 
 /// Walks these segments and books every win in `accounts`, showing each record to `visit`.
 pub(super) fn replay(
-    data_dir: &Path,
+    folder: &SegmentFolder,
     segments: Vec<SegmentFile>,
     accounts: &mut Accounts,
     visit: &mut dyn FnMut(Sequence, &Record),
@@ -42,13 +42,13 @@ pub(super) fn replay(
     let mut book = Book { accounts, binding: None, last_win_us: 0, wins_over_cap: 0 };
     let mut bytes = Vec::new();
     for segment in &segments {
-        segment.read(&mut bytes)?;
+        folder.read(segment, &mut bytes)?;
         walk.segment(segment.number, &bytes, &mut |sequence, record| {
             book.enter(record)?;
             visit(sequence, record);
             Ok(())
         })
-        .map_err(|damage| LedgerError::damaged(data_dir, damage))?;
+        .map_err(|damage| LedgerError::damaged(folder, damage))?;
     }
     Ok(Replayed {
         binding: book.binding,
@@ -97,15 +97,16 @@ pub(super) fn replay_in_use(
     accounts: impl Fn() -> Accounts,
 ) -> Result<(Replayed, Accounts), LedgerError> {
     const LOOKS_MAX: u32 = 5;
+    let folder = SegmentFolder::of(data_dir);
     let mut seen = None;
     for _ in 1..LOOKS_MAX {
         let mut fresh = accounts();
-        match replay(data_dir, SegmentFolder::of(data_dir).list()?, &mut fresh, &mut |_, _| {}) {
+        match replay(&folder, folder.list()?, &mut fresh, &mut |_, _| {}) {
             Ok(replayed) => return Ok((replayed, fresh)),
             Err(LedgerError::Damaged { damage, .. }) if seen != Some(damage) => seen = Some(damage),
             Err(error) => return Err(error),
         }
     }
     let mut fresh = accounts();
-    replay(data_dir, SegmentFolder::of(data_dir).list()?, &mut fresh, &mut |_, _| {}).map(|replayed| (replayed, fresh))
+    replay(&folder, folder.list()?, &mut fresh, &mut |_, _| {}).map(|replayed| (replayed, fresh))
 }

@@ -9,7 +9,7 @@ use hongbao_protocol::{Cents, Envelope};
 use hongbao_uring::{Disk, DiskEvent, Token, Wait};
 
 use super::accounts::{Accounts, WinIndex};
-use super::commit::{Answer, Batch, CommitFailure, GroupCommit, Room, Waiting};
+use super::commit::{Answer, Batch, BatchBounds, CommitFailure, GroupCommit, Room, Waiting};
 use super::journal::{JournalWriter, SegmentSource, WinRecord};
 use crate::cells::LedgerCells;
 use crate::limits::{
@@ -103,6 +103,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         accounts: Accounts,
         journal: (JournalWriter, D::File),
         segments: (S, Option<(D::File, u64)>),
+        bounds: BatchBounds,
         sets: Vec<LedgerSetEnds>,
         cells: Arc<LedgerCells>,
     ) -> Self {
@@ -115,7 +116,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
             disk,
             durable: accounts.next_index(),
             accounts,
-            commit: GroupCommit::new(journal.0, journal.1, segments.0, segments.1),
+            commit: GroupCommit::new(journal.0, journal.1, segments.0, segments.1, bounds),
             sets: sets.into_iter().map(|ends| SetDesk { ends, reserved: 0, blocked: false, answered: false }).collect(),
             cells,
             first: 0,

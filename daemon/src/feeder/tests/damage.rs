@@ -90,7 +90,12 @@ fn a_file_replaced_after_the_scan_is_not_dealt() {
     tracing::subscriber::with_default(subscriber, || {
         tokio_uring::start(async {
             let nothing = vec![super::super::Tally::NONE];
-            let mut walker = super::super::walker::Walker::new(files, nothing, crate::issued::IssuedSet::default());
+            let mut walker = super::super::walker::Walker::new(
+                &super::super::reader::RingReads,
+                files,
+                nothing,
+                crate::issued::IssuedSet::default(),
+            );
             let deadline = Instant::now() + PATIENCE;
             while !walker.is_exhausted() {
                 assert_eq!(walker.fill(100, &mut books), 0);

@@ -1,14 +1,16 @@
 //! Segment files: their names, and how one is made so that writing into it later touches nothing but its own blocks.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hongbao_uring::WritePath;
 use thiserror::Error;
 
+use crate::ledger::files::{Files, Listed, RealFiles};
 use crate::limits::{JOURNAL_PAGE_BYTES, JOURNAL_SEGMENT_BYTES_MAX};
 
 /// Number of a segment, from 1.
@@ -89,6 +91,7 @@ impl SegmentError {
 #[derive(Clone, Debug)]
 pub struct SegmentFolder {
     path: PathBuf,
+    files: Arc<dyn Files>,
 }
 
 /// Zeros are written and synced in steps of this size, so that the commits meanwhile wait for one step at most.
@@ -98,7 +101,12 @@ static ZEROS: [u8; ZERO_STEP_BYTES] = [0; ZERO_STEP_BYTES];
 impl SegmentFolder {
     /// The journal's folder in this data folder.
     pub fn of(data_dir: &Path) -> Self {
-        Self { path: data_dir.join("journal") }
+        Self::on(Arc::new(RealFiles), data_dir)
+    }
+
+    /// The same, on these files.
+    pub fn on(files: Arc<dyn Files>, data_dir: &Path) -> Self {
+        Self { path: data_dir.join("journal"), files }
     }
 
     /// Its place.
@@ -106,14 +114,14 @@ impl SegmentFolder {
         &self.path
     }
 
+    /// The data folder that it lies in.
+    pub fn data_dir(&self) -> &Path {
+        self.path.parent().expect("the folder lies in the data folder")
+    }
+
     /// Makes the folder where it is missing.
     pub fn create(&self) -> Result<(), SegmentError> {
-        if self.path.is_dir() {
-            return Ok(());
-        }
-        fs::DirBuilder::new().mode(0o750).create(&self.path).map_err(SegmentError::io("create", &self.path))?;
-        let parent = self.path.parent().expect("the folder lies in the data folder");
-        sync_folder(parent).map_err(SegmentError::io("sync", parent))
+        self.files.create_folder(&self.path).map_err(SegmentError::io("create", &self.path))
     }
 
     /// The place of a segment.
@@ -124,10 +132,8 @@ impl SegmentFolder {
     /// The segments, in order and without a gap. Files with other names are not looked at.
     pub fn list(&self) -> Result<Vec<SegmentFile>, SegmentError> {
         let mut segments = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(SegmentError::io("list", &self.path))? {
-            let path = entry.map_err(SegmentError::io("list", &self.path))?.path();
+        for Listed { path, bytes } in self.files.list(&self.path).map_err(SegmentError::io("list", &self.path))? {
             let Some(number) = segment_number(&path) else { continue };
-            let bytes = fs::metadata(&path).map_err(SegmentError::io("look at", &path))?.len();
             if bytes == 0 || !bytes.is_multiple_of(JOURNAL_PAGE_BYTES as u64) || bytes > JOURNAL_SEGMENT_BYTES_MAX {
                 return Err(SegmentError::Length { path, bytes });
             }
@@ -147,20 +153,29 @@ impl SegmentFolder {
     /// A failure leaves no file behind.
     pub fn make(&self, number: SegmentNumber, bytes: u64) -> io::Result<()> {
         let passing = self.path.join(format!("{number}.new"));
-        let made = zero_filled(&passing, bytes).and_then(|()| fs::rename(&passing, self.segment_path(number)));
+        let made =
+            self.zero_filled(&passing, bytes).and_then(|()| self.files.rename(&passing, &self.segment_path(number)));
         if made.is_err() {
             // Frees what the zeros took of a disk that may be full. That it fails too would change nothing.
-            let _ = fs::remove_file(&passing);
+            let _ = self.files.remove(&passing);
         }
-        made.and_then(|()| sync_folder(&self.path))
+        made.and_then(|()| self.files.sync_folder(&self.path))
+    }
+
+    fn zero_filled(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        self.files.create(path)?;
+        for offset in (0..bytes).step_by(ZERO_STEP_BYTES) {
+            let step = (bytes - offset).min(ZERO_STEP_BYTES as u64);
+            self.files.write(path, offset, &ZEROS[..step as usize])?;
+        }
+        Ok(())
     }
 
     /// Removes what a crash left of segments in the making.
     pub fn remove_unfinished(&self) -> Result<(), SegmentError> {
-        for entry in fs::read_dir(&self.path).map_err(SegmentError::io("list", &self.path))? {
-            let path = entry.map_err(SegmentError::io("list", &self.path))?.path();
+        for Listed { path, .. } in self.files.list(&self.path).map_err(SegmentError::io("list", &self.path))? {
             if path.extension().is_some_and(|extension| extension == "new") {
-                fs::remove_file(&path).map_err(SegmentError::io("remove", &path))?;
+                self.files.remove(&path).map_err(SegmentError::io("remove", &path))?;
             }
         }
         Ok(())
@@ -174,51 +189,23 @@ impl SegmentFolder {
     /// Writes and syncs, at a time when no ring runs.
     pub fn write_now(&self, number: SegmentNumber, offset: u64, bytes: &[u8]) -> Result<(), SegmentError> {
         let path = self.segment_path(number);
-        let file = OpenOptions::new().write(true).open(&path).map_err(SegmentError::io("open", &path))?;
-        file.write_all_at(bytes, offset).map_err(SegmentError::io("write to", &path))?;
-        file.sync_data().map_err(SegmentError::io("sync", &path))
+        self.files.write(&path, offset, bytes).map_err(SegmentError::io("write to", &path))
     }
 
-    /// Makes sure that what will be read from the segment is what the disk holds: flushes what an earlier process left in the page
-    /// cache, then drops the pages, as after a failed flush the cache may show what never reached the disk.
+    /// See [`Files::settle`].
     pub fn settle(&self, number: SegmentNumber) -> Result<(), SegmentError> {
         let path = self.segment_path(number);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(SegmentError::io("open", &path))?;
-        file.sync_data().map_err(SegmentError::io("sync", &path))?;
-        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
-        nix::fcntl::posix_fadvise(&file, 0, 0, advice)
-            .map_err(|errno| SegmentError::io("drop the cached pages of", &path)(errno.into()))
+        self.files.settle(&path).map_err(SegmentError::io("sync and drop the cached pages of", &path))
     }
-}
 
-impl SegmentFile {
-    /// Reads all of it into `bytes`, which takes its length.
-    pub fn read(&self, bytes: &mut Vec<u8>) -> Result<(), SegmentError> {
-        bytes.clear();
-        let file = File::open(&self.path).map_err(SegmentError::io("open", &self.path))?;
-        bytes.reserve_exact(self.bytes as usize);
-        file.take(self.bytes).read_to_end(bytes).map_err(SegmentError::io("read", &self.path))?;
-        if bytes.len() as u64 != self.bytes {
-            return Err(SegmentError::Length { path: self.path.clone(), bytes: bytes.len() as u64 });
+    /// Reads all of a segment into `bytes`, which takes its length.
+    pub fn read(&self, segment: &SegmentFile, bytes: &mut Vec<u8>) -> Result<(), SegmentError> {
+        self.files.read(&segment.path, bytes).map_err(SegmentError::io("read", &segment.path))?;
+        if bytes.len() as u64 != segment.bytes {
+            return Err(SegmentError::Length { path: segment.path.clone(), bytes: bytes.len() as u64 });
         }
         Ok(())
     }
-}
-
-fn zero_filled(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)?;
-    let mut left = bytes as usize;
-    while left > 0 {
-        let step = left.min(ZERO_STEP_BYTES);
-        file.write_all(&ZEROS[..step])?;
-        file.sync_data()?;
-        left -= step;
-    }
-    file.sync_all()
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 fn segment_number(path: &Path) -> Option<SegmentNumber> {
@@ -229,6 +216,8 @@ fn segment_number(path: &Path) -> Option<SegmentNumber> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn folder() -> (tempfile::TempDir, SegmentFolder) {
@@ -244,7 +233,7 @@ mod tests {
         folder.make(SegmentNumber(1), 1 << 20).expect("made");
         let segments = folder.list().expect("listed");
         let mut bytes = Vec::new();
-        segments[0].read(&mut bytes).expect("read");
+        folder.read(&segments[0], &mut bytes).expect("read");
         assert_eq!((segments.len(), bytes.len()), (1, 1 << 20));
         assert!(bytes.iter().all(|byte| *byte == 0));
     }
