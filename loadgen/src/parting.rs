@@ -33,6 +33,8 @@ pub enum Parting {
     GoAwayStopping,
     /// Go-away: idle for too long.
     GoAwayIdle,
+    /// Go-away: the user has logged in on another connection.
+    GoAwayReplaced,
     /// The server says that we broke the protocol by a late hello.
     ErrorLoginTimeout,
     /// The server says that we broke the protocol in another way.
@@ -42,7 +44,7 @@ pub enum Parting {
 }
 
 impl Parting {
-    const ALL: [(Self, &'static str); 15] = [
+    const ALL: [(Self, &'static str); 16] = [
         (Self::Refused, "refused"),
         (Self::Reset, "reset"),
         (Self::TimedOut, "timed_out"),
@@ -55,6 +57,7 @@ impl Parting {
         (Self::GoAwayFull, "go_away_full"),
         (Self::GoAwayStopping, "go_away_stopping"),
         (Self::GoAwayIdle, "go_away_idle"),
+        (Self::GoAwayReplaced, "go_away_replaced"),
         (Self::ErrorLoginTimeout, "error_login_timeout"),
         (Self::ErrorFrame, "error_frame"),
         (Self::BadFrame, "bad_frame"),
@@ -80,6 +83,7 @@ impl From<GoAwayReason> for Parting {
             GoAwayReason::Full => Self::GoAwayFull,
             GoAwayReason::Stopping => Self::GoAwayStopping,
             GoAwayReason::Idle => Self::GoAwayIdle,
+            GoAwayReason::Replaced => Self::GoAwayReplaced,
         }
     }
 }

@@ -84,14 +84,19 @@ impl Reader<'_> {
             ServerFrame::Overloaded { sequence, retry_after_ms } => {
                 self.answer(sequence, Outcome::Overloaded, retry_after_ms);
             }
-            ServerFrame::Pong { .. } => {}
             ServerFrame::GoAway { reason, retry_after_ms } => {
                 self.user.phase = Phase::Dismissed;
                 self.user.dismissal = Some(Parting::from(reason));
                 self.user.retry_after_ms = retry_after_ms;
             }
             ServerFrame::Error { code, .. } => return Err(Parting::from(code)),
-            ServerFrame::Welcome { .. } => return Err(Parting::BadFrame),
+            // A notice of somebody's gift carries no money, and whoever does not open it may let it lie.
+            ServerFrame::Pong { .. } | ServerFrame::GiftNotice { .. } | ServerFrame::GiftListed { .. } => {}
+            ServerFrame::Welcome { .. }
+            | ServerFrame::GiftSent { .. }
+            | ServerFrame::GiftRefused { .. }
+            | ServerFrame::GiftOpened { .. }
+            | ServerFrame::GiftClosed { .. } => return Err(Parting::BadFrame),
         }
         Ok(())
     }

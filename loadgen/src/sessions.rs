@@ -154,7 +154,7 @@ impl<N: Dial> Sessions<N> {
     /// room, the connection is given up, and the shake with it.
     pub fn shake(&mut self, local: u32, number: u32, now_ns: u64) {
         self.users[local as usize].sent_ms = (now_ns / NS_PER_MS) as u32;
-        self.append(local, ClientFrame::Shake { sequence: number }, now_ns);
+        self.append(local, &ClientFrame::Shake { sequence: number }, now_ns);
     }
 
     /// Sends what was written in this turn: one send a connection.
@@ -197,7 +197,7 @@ impl<N: Dial> Sessions<N> {
             let user = &mut self.users[local as usize];
             if user.phase == Phase::Ready && at_ms.wrapping_sub(user.sent_ms) > idle_ms / 3 {
                 user.sent_ms = at_ms;
-                self.append(local, ClientFrame::Ping { nonce: at_ms }, now_ns);
+                self.append(local, &ClientFrame::Ping { nonce: at_ms }, now_ns);
             }
         }
     }
@@ -313,7 +313,7 @@ impl<N: Dial> Sessions<N> {
                     version_max: VERSION,
                     user: self.plan.users.of_connection(self.share.global(local)),
                 };
-                self.append(local, hello, now_ns);
+                self.append(local, &hello, now_ns);
             }
             (Ok(()), Some(parting)) => self.leave(local, parting, now_ns),
             (Err(errno), dismissal) => {
@@ -382,7 +382,7 @@ impl<N: Dial> Sessions<N> {
         }
     }
 
-    fn append(&mut self, local: u32, frame: ClientFrame, now_ns: u64) {
+    fn append(&mut self, local: u32, frame: &ClientFrame, now_ns: u64) {
         let user = &mut self.users[local as usize];
         if self.network.append(&mut user.outbox, frame.encode().as_bytes()).is_err() {
             self.leave(local, Parting::Blocked, now_ns);

@@ -1,32 +1,29 @@
 // What must hold for any bytes whatever. The fuzz targets and the smoke run of the ordinary tests share this file.
 
 use hongbao_protocol::seed::{BLOCK_BYTES, Header, RECORDS_PER_BLOCK, RecordBlock, SeedBinding, encode_block};
-use hongbao_protocol::wire::{
-    CLIENT_FRAME_BYTES_MAX, ClientFrame, Decoded, Encoded, HEADER_BYTES, SERVER_FRAME_BYTES_MAX, ServerFrame, WireError,
-};
+use hongbao_protocol::wire::{ClientFrame, Decoded, Encoded, HEADER_BYTES, ServerFrame, WireError};
 use hongbao_protocol::{CampaignId, ServerId, ShardId};
 
 /// Reads `bytes` as a stream from a client.
 pub(crate) fn wire_client(bytes: &[u8]) {
-    check_stream(bytes, CLIENT_FRAME_BYTES_MAX, ClientFrame::decode, ClientFrame::encode);
+    check_stream(bytes, ClientFrame::decode, ClientFrame::encode);
 }
 
 /// Reads `bytes` as a stream from a server.
 pub(crate) fn wire_server(bytes: &[u8]) {
-    check_stream(bytes, SERVER_FRAME_BYTES_MAX, ServerFrame::decode, ServerFrame::encode);
+    check_stream(bytes, ServerFrame::decode, ServerFrame::encode);
 }
 
-fn check_stream<F: PartialEq + std::fmt::Debug>(
+fn check_stream<F: PartialEq + std::fmt::Debug, const N: usize>(
     bytes: &[u8],
-    longest: usize,
     decode: impl Fn(&[u8]) -> Result<Decoded<F>, WireError>,
-    encode: impl Fn(&F) -> Encoded,
+    encode: impl Fn(&F) -> Encoded<N>,
 ) {
     let mut rest = bytes;
     loop {
         match decode(rest) {
             Ok(Decoded::Frame(frame, taken)) => {
-                assert!((HEADER_BYTES..=longest).contains(&taken) && taken <= rest.len());
+                assert!((HEADER_BYTES..=N).contains(&taken) && taken <= rest.len());
                 // Each frame has one encoding, so nothing in the bytes was passed over.
                 assert_eq!(encode(&frame).as_bytes(), &rest[..taken]);
                 // What stands behind a frame is not looked at, and what is missing of it is waited for.
@@ -37,7 +34,7 @@ fn check_stream<F: PartialEq + std::fmt::Debug>(
                 rest = &rest[taken..];
             }
             Ok(Decoded::Incomplete) => {
-                assert!(rest.len() < longest, "a reader's buffer of the longest frame would be full for ever");
+                assert!(rest.len() < N, "a reader's buffer of the longest frame would be full for ever");
                 return;
             }
             Err(error) => {

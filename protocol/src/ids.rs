@@ -50,6 +50,34 @@ id!(
     EnvelopeId(u64)
 );
 
+id!(
+    /// A gift from user to user: its number among all that one server's ledger holds, from 1, below the server.
+    ///
+    /// | bits | meaning |
+    /// |---|---|
+    /// | 63..48 | server |
+    /// | 47..0 | number |
+    GiftId(u64)
+);
+
+impl GiftId {
+    /// The id of the gift with this number, which fits 48 bits.
+    pub const fn new(server: ServerId, number: u64) -> Self {
+        assert!(number >> 48 == 0);
+        Self((server.0 as u64) << 48 | number)
+    }
+
+    /// The server that keeps it.
+    pub const fn server(self) -> ServerId {
+        ServerId((self.0 >> 48) as u16)
+    }
+
+    /// Its number there.
+    pub const fn number(self) -> u64 {
+        self.0 & ((1 << 48) - 1)
+    }
+}
+
 impl EnvelopeId {
     /// The id of the envelope at `index` of the seed file (`server`, `shard`).
     pub const fn new(server: ServerId, shard: ShardId, index: u32) -> Self {

@@ -8,7 +8,7 @@ mod money;
 pub mod seed;
 pub mod wire;
 
-pub use ids::{CampaignId, EnvelopeId, ServerId, ShardId, SponsorId, UserId};
+pub use ids::{CampaignId, EnvelopeId, GiftId, ServerId, ShardId, SponsorId, UserId};
 pub use money::Cents;
 
 /// One prize, as a seed file holds it and as a winner gets it.

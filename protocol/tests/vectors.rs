@@ -130,7 +130,7 @@ struct Edit {
     hex: String,
 }
 
-/// A reader as section 5.3 of the spec describes it: the first place that is refused, and why.
+/// A reader as section 6.3 of the spec describes it: the first place that is refused, and why.
 fn first_damage(bytes: &[u8]) -> Option<(String, &'static str)> {
     let why = |error| match error {
         SeedError::Magic => "magic",

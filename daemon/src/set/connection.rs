@@ -1,7 +1,7 @@
 //! What a connection is to its SET, kept small: a million of them are mostly this.
 
 use hongbao_protocol::UserId;
-use hongbao_protocol::wire::CLIENT_FRAME_BYTES_MAX;
+use hongbao_protocol::wire::CLIENT_SHORT_FRAME_BYTES_MAX;
 use hongbao_uring::{Generation, Outbox, Socket, Token};
 use slab::Slab;
 
@@ -26,7 +26,7 @@ pub(super) enum State {
 /// The start of a frame whose rest has not arrived.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Partial {
-    bytes: [u8; CLIENT_FRAME_BYTES_MAX - 1],
+    bytes: [u8; CLIENT_SHORT_FRAME_BYTES_MAX - 1],
     length: u8,
 }
 
@@ -39,10 +39,13 @@ impl Partial {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// Keeps `rest`, which is shorter than the longest frame, since a decoder asks for more only then.
-    pub(super) fn keep(&mut self, rest: &[u8]) {
-        self.bytes[..rest.len()].copy_from_slice(rest);
+    /// Keeps `rest`, the start of a frame; false where that frame is longer than a SET takes.
+    #[must_use]
+    pub(super) fn keep(&mut self, rest: &[u8]) -> bool {
+        let Some(place) = self.bytes.get_mut(..rest.len()) else { return false };
+        place.copy_from_slice(rest);
         self.length = rest.len() as u8;
+        true
     }
 }
 

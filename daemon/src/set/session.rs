@@ -26,10 +26,13 @@ impl<N: Network> Reactor<N> {
             match ClientFrame::decode(bytes) {
                 Ok(Decoded::Frame(frame, taken)) => {
                     at += taken;
-                    self.take_frame(slot, frame);
+                    self.take_frame(slot, &frame);
                 }
                 Ok(Decoded::Incomplete) => {
-                    self.connections[slot as usize].partial.keep(bytes);
+                    if !self.connections[slot as usize].partial.keep(bytes) {
+                        let kind = bytes[2];
+                        self.protocol_error(slot, WireError::Kind { kind });
+                    }
                     return;
                 }
                 Err(error) => return self.protocol_error(slot, error),
@@ -40,7 +43,7 @@ impl<N: Network> Reactor<N> {
     /// Joins the kept start of a frame with what arrived. Says how many of the new bytes went into it; `None` where it is still not
     /// whole, or was none.
     fn complete_partial(&mut self, slot: u32, received: &Received) -> Option<usize> {
-        use hongbao_protocol::wire::CLIENT_FRAME_BYTES_MAX;
+        use hongbao_protocol::wire::CLIENT_SHORT_FRAME_BYTES_MAX;
         let connection = &mut self.connections[slot as usize];
         if !connection.listens() {
             return None;
@@ -48,18 +51,20 @@ impl<N: Network> Reactor<N> {
         let kept = std::mem::take(&mut connection.partial);
         let kept = kept.as_bytes();
         let fresh = self.network.bytes(received);
-        let mut joined = [0; CLIENT_FRAME_BYTES_MAX];
-        let length = (kept.len() + fresh.len()).min(CLIENT_FRAME_BYTES_MAX);
+        let mut joined = [0; CLIENT_SHORT_FRAME_BYTES_MAX];
+        let length = (kept.len() + fresh.len()).min(CLIENT_SHORT_FRAME_BYTES_MAX);
         joined[..kept.len()].copy_from_slice(kept);
         joined[kept.len()..length].copy_from_slice(&fresh[..length - kept.len()]);
         match ClientFrame::decode(&joined[..length]) {
             Ok(Decoded::Frame(frame, taken)) => {
                 let taken = taken - kept.len();
-                self.take_frame(slot, frame);
+                self.take_frame(slot, &frame);
                 Some(taken)
             }
             Ok(Decoded::Incomplete) => {
-                connection.partial.keep(&joined[..length]);
+                if !connection.partial.keep(&joined[..length]) {
+                    self.protocol_error(slot, WireError::Kind { kind: joined[2] });
+                }
                 None
             }
             Err(error) => {
@@ -74,10 +79,10 @@ impl<N: Network> Reactor<N> {
         self.send_away(slot, CloseReason::Protocol, ServerFrame::from(error));
     }
 
-    fn take_frame(&mut self, slot: u32, frame: ClientFrame) {
+    fn take_frame(&mut self, slot: u32, frame: &ClientFrame) {
         let deadline_tick = self.deadline(self.rules.idle_timeout_ms) as Tick;
         let connection = &mut self.connections[slot as usize];
-        match (connection.state, frame) {
+        match (connection.state, *frame) {
             (State::AwaitingHello, ClientFrame::Hello { version_min, version_max, user }) => {
                 self.hello(slot, version_min, version_max, user);
             }
@@ -89,6 +94,10 @@ impl<N: Network> Reactor<N> {
                 connection.deadline_tick = deadline_tick;
                 self.ends.cells.pings.add(1);
                 self.answer(slot, ServerFrame::Pong { nonce, server_time_us: self.now.unix_us });
+            }
+            // Gifts are not served yet.
+            (_, ClientFrame::GiftSend { .. } | ClientFrame::GiftOpen { .. } | ClientFrame::GiftList { .. }) => {
+                self.protocol_error(slot, WireError::Kind { kind: frame.kind() });
             }
             (_, frame) => {
                 self.ends.cells.bad_frames.add(1);

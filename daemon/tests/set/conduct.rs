@@ -112,7 +112,7 @@ fn a_second_hello_is_out_of_order() {
 fn a_client_of_another_version_is_told_so() {
     let mut stand = Stand::new();
     let peer = stand.connect();
-    stand.say(peer, ClientFrame::Hello { version_min: 2, version_max: 9, user: UserId(1) });
+    stand.say(peer, &ClientFrame::Hello { version_min: 2, version_max: 9, user: UserId(1) });
     is_sent_away_with(&mut stand, peer, ErrorCode::Version, 1);
 }
 
@@ -123,7 +123,7 @@ fn what_follows_a_broken_frame_is_not_acted_on() {
     let mut bytes = vec![9, 9, 0x70, 0];
     bytes.extend_from_slice(ClientFrame::Ping { nonce: 1 }.encode().as_bytes());
     stand.write(peer, &bytes);
-    stand.say(peer, ClientFrame::Ping { nonce: 2 });
+    stand.say(peer, &ClientFrame::Ping { nonce: 2 });
     is_sent_away_with(&mut stand, peer, ErrorCode::UnknownKind, 0x70);
 }
 
@@ -147,7 +147,7 @@ fn a_silent_user_is_sent_away_and_a_pinging_one_stays() {
     let (silent, alive) = (stand.online(7), stand.online(8));
     for nonce in 0..4 {
         stand.pass_ms(20_000);
-        stand.say(alive, ClientFrame::Ping { nonce });
+        stand.say(alive, &ClientFrame::Ping { nonce });
     }
     assert!(matches!(stand.heard(silent)[..], [ServerFrame::GoAway { reason: GoAwayReason::Idle, .. }]));
     assert_eq!(stand.heard(alive).len(), 4);
@@ -197,8 +197,8 @@ fn multishots_that_an_overflow_ended_are_armed_again() {
     let mut stand = Stand::new();
     let peer = stand.online(7);
     stand.set.network().end_multishots();
-    stand.say(peer, ClientFrame::Ping { nonce: 1 });
-    stand.say(peer, ClientFrame::Ping { nonce: 2 });
+    stand.say(peer, &ClientFrame::Ping { nonce: 1 });
+    stand.say(peer, &ClientFrame::Ping { nonce: 2 });
     assert_eq!(stand.heard(peer).len(), 2);
     stand.set.network().end_multishots();
     stand.connect();

@@ -86,7 +86,7 @@ fn a_peer_that_breaks_while_it_is_owed_answers_leaves_nothing_behind() {
     let mut stand = Stand::new();
     let peer = stand.online(7);
     stand.set.network().peer_takes(peer, 4);
-    stand.say(peer, ClientFrame::Ping { nonce: 1 });
+    stand.say(peer, &ClientFrame::Ping { nonce: 1 });
     assert_ne!(stand.set.network().send_slots_used(), 0, "the pong waits for the peer");
     stand.set.network().peer_reset(peer);
     stand.settle();
@@ -100,7 +100,7 @@ fn a_slow_reader_gets_everything_in_order_once_it_reads() {
     let peer = stand.online(7);
     stand.set.network().peer_takes(peer, 5);
     for nonce in 0..5 {
-        stand.say(peer, ClientFrame::Ping { nonce });
+        stand.say(peer, &ClientFrame::Ping { nonce });
     }
     stand.set.network().peer_takes(peer, usize::MAX);
     stand.settle();

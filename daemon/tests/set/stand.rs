@@ -87,16 +87,16 @@ impl Stand {
         self.settle();
     }
 
-    pub(crate) fn say(&mut self, peer: PeerId, frame: ClientFrame) {
+    pub(crate) fn say(&mut self, peer: PeerId, frame: &ClientFrame) {
         self.write(peer, frame.encode().as_bytes());
     }
 
     pub(crate) fn hello(&mut self, peer: PeerId, user: u64) {
-        self.say(peer, ClientFrame::Hello { version_min: 1, version_max: 1, user: UserId(user) });
+        self.say(peer, &ClientFrame::Hello { version_min: 1, version_max: 1, user: UserId(user) });
     }
 
     pub(crate) fn shake(&mut self, peer: PeerId, sequence: u32) {
-        self.say(peer, ClientFrame::Shake { sequence });
+        self.say(peer, &ClientFrame::Shake { sequence });
     }
 
     /// Everything the peer was sent since the last look.

@@ -119,6 +119,7 @@ fn serve(mut stream: TcpStream, script: &Script, seen: &Seen, earlier: &[Envelop
                 ClientFrame::Ping { nonce } => {
                     stream.write_all(ServerFrame::Pong { nonce, server_time_us: 0 }.encode().as_bytes())?;
                 }
+                gift => panic!("no script answers {gift:?}"),
             }
         }
     }

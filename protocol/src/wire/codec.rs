@@ -2,12 +2,12 @@
 
 use thiserror::Error;
 
-use super::{HEADER_BYTES, SERVER_FRAME_BYTES_MAX};
+use super::HEADER_BYTES;
 
 /// Why bytes are no frame. After any of these the stream cannot be followed: answer with an error frame and close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
-    /// The header gives a length that its kind does not have; the length that the header gave.
+    /// The header gives a length that its kind does not have.
     #[error("a frame of kind {kind:#04x} cannot be {length} bytes long")]
     Length {
         /// Kind byte of the header.
@@ -44,54 +44,55 @@ pub enum Decoded<F> {
     Incomplete,
 }
 
-/// One encoded frame, on the stack.
+/// One encoded frame of at most `N` bytes, on the stack.
 #[derive(Clone, Copy)]
-pub struct Encoded {
-    bytes: [u8; SERVER_FRAME_BYTES_MAX],
-    length: u8,
+pub struct Encoded<const N: usize> {
+    bytes: [u8; N],
+    length: u16,
 }
 
-impl Encoded {
+impl<const N: usize> Encoded<N> {
     /// An empty frame of this kind; the length is filled in by `finish`.
     pub(super) const fn new(kind: u8, flags: u8) -> Self {
-        let mut bytes = [0; SERVER_FRAME_BYTES_MAX];
+        let mut bytes = [0; N];
         bytes[2] = kind;
         bytes[3] = flags;
-        Self { bytes, length: HEADER_BYTES as u8 }
+        Self { bytes, length: HEADER_BYTES as u16 }
     }
 
-    pub(super) fn put<const N: usize>(mut self, field: [u8; N]) -> Self {
-        let start = self.length as usize;
-        self.bytes[start..start + N].copy_from_slice(&field);
-        self.length += N as u8;
+    pub(super) fn put<const B: usize>(mut self, field: [u8; B]) -> Self {
+        let start = usize::from(self.length);
+        self.bytes[start..start + B].copy_from_slice(&field);
+        self.length += B as u16;
         self
     }
 
     pub(super) fn finish(mut self) -> Self {
-        self.bytes[0] = self.length;
+        self.bytes[..2].copy_from_slice(&self.length.to_le_bytes());
         self
     }
 
     /// The bytes to send.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length as usize]
+        &self.bytes[..usize::from(self.length)]
     }
 }
 
 /// The header of the frame that `bytes` start with: (kind, flags, total length). `None` where four bytes are not there yet.
 ///
-/// `length_of` gives the one length that a kind has; a wrong length is found from the header alone, before the body arrives.
+/// `fits` says whether a kind may have this length, and `None` of no kind; a wrong length is found from the header alone, before the body
+/// arrives.
 pub(super) fn header(
     bytes: &[u8],
-    length_of: impl FnOnce(u8) -> Option<usize>,
+    fits: impl FnOnce(u8, usize) -> Option<bool>,
 ) -> Result<Option<(u8, u8, usize)>, WireError> {
     let Some(&[low, high, kind, flags]) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
     let length = u16::from_le_bytes([low, high]);
-    let expected = length_of(kind).ok_or(WireError::Kind { kind })?;
-    if usize::from(length) != expected {
+    let whole = usize::from(length);
+    if !fits(kind, whole).ok_or(WireError::Kind { kind })? {
         return Err(WireError::Length { kind, length });
     }
-    Ok((bytes.len() >= expected).then_some((kind, flags, expected)))
+    Ok((bytes.len() >= whole).then_some((kind, flags, whole)))
 }
 
 /// Reads fields off the front of a body whose length was checked against its kind.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Decoded, Encoded, Fields, WireError};
-use crate::{Cents, Envelope, EnvelopeId, SponsorId};
+use super::{GiftClosed, GiftRefusal, SERVER_FRAME_BYTES_MAX};
+use crate::{Cents, Envelope, EnvelopeId, GiftId, SponsorId, UserId};
 
 const WELCOME: u8 = 0x81;
 const ENVELOPE: u8 = 0x82;
@@ -14,11 +15,18 @@ const OVERLOADED: u8 = 0x86;
 const PONG: u8 = 0x87;
 const GO_AWAY: u8 = 0x88;
 const ERROR: u8 = 0x89;
+const GIFT_SENT: u8 = 0x90;
+const GIFT_REFUSED: u8 = 0x91;
+const GIFT_NOTICE: u8 = 0x92;
+const GIFT_OPENED: u8 = 0x93;
+const GIFT_CLOSED: u8 = 0x94;
+const GIFT_LISTED: u8 = 0x95;
 
-/// Flag of an envelope frame: won earlier, shown again after a login.
-const SHOWN_AGAIN: u8 = 0x01;
+/// Flag of an envelope frame: won earlier, shown again after a login. Of a gift sent or opened: this is the repeated answer to a
+/// repeated request. Of a gift notice: it belongs to a list.
+const AGAIN: u8 = 0x01;
 
-/// A frame from a server. 0x8A is kept for campaign notices, 0x90 to 0x9F for gifts.
+/// A frame from a server. 0x8A is kept for campaign notices; of 0x90 to 0x9F those not in use are kept for gifts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ServerFrame {
@@ -94,6 +102,74 @@ pub enum ServerFrame {
         /// Kind byte of the offending frame; 0 where there is none.
         kind: u8,
     },
+    /// The gift is sent, durably; its recipients are being told.
+    GiftSent {
+        /// The send's number.
+        request: u64,
+        /// Names the gift.
+        gift: GiftId,
+        /// In how many seconds what nobody opened goes back.
+        expires_in_s: u32,
+        /// True where this very request was answered before: no second gift was sent.
+        again: bool,
+    },
+    /// The gift was not sent.
+    GiftRefused {
+        /// The send's number.
+        request: u64,
+        /// Why.
+        reason: GiftRefusal,
+        /// How long to wait before trying again, in milliseconds; 0 where that would not help.
+        retry_after_ms: u32,
+    },
+    /// A gift waits for this user. May come more than once; carries no money and promises none.
+    GiftNotice {
+        /// Names the gift.
+        gift: GiftId,
+        /// Who sent it.
+        sender: UserId,
+        /// In how many seconds it is over.
+        expires_in_s: u32,
+        /// True where it belongs to a list, whose end is a `GiftListed`.
+        listed: bool,
+    },
+    /// The user has a share of the gift, durably.
+    GiftOpened {
+        /// The gift that was opened.
+        gift: GiftId,
+        /// The user's share; at least 1 cent.
+        #[serde(rename = "share_cents")]
+        share: Cents,
+        /// The largest share opened so far, this one included.
+        #[serde(rename = "luckiest_cents")]
+        luckiest: Cents,
+        /// Shares of the gift.
+        shares: u16,
+        /// Shares that nobody has opened yet.
+        remaining: u16,
+        /// True where the user had opened it before: the same share, told again.
+        again: bool,
+    },
+    /// The open brought no share.
+    GiftClosed {
+        /// The gift that was to be opened.
+        gift: GiftId,
+        /// Why.
+        reason: GiftClosed,
+        /// How long to wait before trying again, in milliseconds; 0 where that would not help.
+        retry_after_ms: u32,
+    },
+    /// The end of a list of gifts: behind a login that found some, and behind every question for them.
+    GiftListed {
+        /// The question's number; 0 behind a login.
+        request: u32,
+        /// How many notices came before it.
+        shown: u32,
+        /// How many gifts wait for the user in all.
+        pending: u32,
+        /// Not 0 where the server has too much to do and listed nothing: how long to wait before asking again, in milliseconds.
+        retry_after_ms: u32,
+    },
 }
 
 /// Why a server sends its client away.
@@ -107,6 +183,8 @@ pub enum GoAwayReason {
     Stopping = 2,
     /// No frame arrived for longer than the idle timeout.
     Idle = 3,
+    /// The user has logged in on another connection, which is the one that counts now.
+    Replaced = 4,
 }
 
 /// What a client did wrong.
@@ -136,6 +214,7 @@ impl GoAwayReason {
             1 => Self::Full,
             2 => Self::Stopping,
             3 => Self::Idle,
+            4 => Self::Replaced,
             _ => return None,
         })
     }
@@ -169,15 +248,18 @@ impl From<WireError> for ServerFrame {
     }
 }
 
-const fn length_of(kind: u8) -> Option<usize> {
-    match kind {
-        WELCOME => Some(24),
-        ENVELOPE => Some(28),
-        NONE | SPONSOR_LIMIT | OVERLOADED | GO_AWAY => Some(12),
-        USER_LIMIT | ERROR => Some(8),
-        PONG => Some(16),
-        _ => None,
-    }
+/// Whether a frame of this kind may be so long; `None` of no kind.
+fn fits(kind: u8, length: usize) -> Option<bool> {
+    Some(match kind {
+        WELCOME | GIFT_SENT | GIFT_NOTICE => length == 24,
+        ENVELOPE => length == 28,
+        NONE | SPONSOR_LIMIT | OVERLOADED | GO_AWAY => length == 12,
+        USER_LIMIT | ERROR => length == 8,
+        PONG => length == 16,
+        GIFT_REFUSED | GIFT_CLOSED | GIFT_LISTED => length == 20,
+        GIFT_OPENED => length == 32,
+        _ => return None,
+    })
 }
 
 impl ServerFrame {
@@ -193,13 +275,28 @@ impl ServerFrame {
             Self::Pong { .. } => PONG,
             Self::GoAway { .. } => GO_AWAY,
             Self::Error { .. } => ERROR,
+            Self::GiftSent { .. } => GIFT_SENT,
+            Self::GiftRefused { .. } => GIFT_REFUSED,
+            Self::GiftNotice { .. } => GIFT_NOTICE,
+            Self::GiftOpened { .. } => GIFT_OPENED,
+            Self::GiftClosed { .. } => GIFT_CLOSED,
+            Self::GiftListed { .. } => GIFT_LISTED,
+        }
+    }
+
+    const fn flags(&self) -> u8 {
+        match self {
+            Self::Envelope { shown_again: true, .. }
+            | Self::GiftSent { again: true, .. }
+            | Self::GiftNotice { listed: true, .. }
+            | Self::GiftOpened { again: true, .. } => AGAIN,
+            _ => 0,
         }
     }
 
     /// The frame's bytes.
-    pub fn encode(&self) -> Encoded {
-        let flags = if let Self::Envelope { shown_again: true, .. } = self { SHOWN_AGAIN } else { 0 };
-        let encoded = Encoded::new(self.kind(), flags);
+    pub fn encode(&self) -> Encoded<SERVER_FRAME_BYTES_MAX> {
+        let encoded = Encoded::new(self.kind(), self.flags());
         match *self {
             Self::Welcome {
                 version,
@@ -230,15 +327,43 @@ impl ServerFrame {
                 encoded.put((reason as u16).to_le_bytes()).put([0; 2]).put(retry_after_ms.to_le_bytes())
             }
             Self::Error { code, kind } => encoded.put((code as u16).to_le_bytes()).put([kind, 0]),
+            Self::GiftSent { request, gift, expires_in_s, again: _ } => {
+                encoded.put(request.to_le_bytes()).put(gift.0.to_le_bytes()).put(expires_in_s.to_le_bytes())
+            }
+            Self::GiftRefused { request, reason, retry_after_ms } => encoded
+                .put(request.to_le_bytes())
+                .put((reason as u16).to_le_bytes())
+                .put([0; 2])
+                .put(retry_after_ms.to_le_bytes()),
+            Self::GiftNotice { gift, sender, expires_in_s, listed: _ } => {
+                encoded.put(gift.0.to_le_bytes()).put(sender.0.to_le_bytes()).put(expires_in_s.to_le_bytes())
+            }
+            Self::GiftOpened { gift, share, luckiest, shares, remaining, again: _ } => encoded
+                .put(gift.0.to_le_bytes())
+                .put(share.0.to_le_bytes())
+                .put(luckiest.0.to_le_bytes())
+                .put(shares.to_le_bytes())
+                .put(remaining.to_le_bytes()),
+            Self::GiftClosed { gift, reason, retry_after_ms } => encoded
+                .put(gift.0.to_le_bytes())
+                .put((reason as u16).to_le_bytes())
+                .put([0; 2])
+                .put(retry_after_ms.to_le_bytes()),
+            Self::GiftListed { request, shown, pending, retry_after_ms } => encoded
+                .put(request.to_le_bytes())
+                .put(shown.to_le_bytes())
+                .put(pending.to_le_bytes())
+                .put(retry_after_ms.to_le_bytes()),
         }
         .finish()
     }
 
     /// The frame that `bytes` start with.
     pub fn decode(bytes: &[u8]) -> Result<Decoded<Self>, WireError> {
-        let Some((kind, flags, length)) = codec::header(bytes, length_of)? else { return Ok(Decoded::Incomplete) };
+        let Some((kind, flags, length)) = codec::header(bytes, fits)? else { return Ok(Decoded::Incomplete) };
         let value = || WireError::Value { kind };
-        if flags & !(if kind == ENVELOPE { SHOWN_AGAIN } else { 0 }) != 0 {
+        let known_flags = if matches!(kind, ENVELOPE | GIFT_SENT | GIFT_NOTICE | GIFT_OPENED) { AGAIN } else { 0 };
+        if flags & !known_flags != 0 {
             return Err(WireError::Reserved { kind });
         }
         let mut fields = Fields(&bytes[super::HEADER_BYTES..length]);
@@ -258,7 +383,7 @@ impl ServerFrame {
                     amount: Cents(fields.u64()),
                     sponsor: SponsorId(fields.u32()),
                 },
-                shown_again: flags & SHOWN_AGAIN != 0,
+                shown_again: flags & AGAIN != 0,
             },
             NONE => Self::None { sequence: fields.u32(), retry_after_ms: fields.u32() },
             USER_LIMIT => Self::UserLimit { sequence: fields.u32() },
@@ -266,14 +391,7 @@ impl ServerFrame {
             OVERLOADED => Self::Overloaded { sequence: fields.u32(), retry_after_ms: fields.u32() },
             PONG => Self::Pong { nonce: fields.u32(), server_time_us: fields.u64() },
             GO_AWAY => {
-                let (reason, reserved) = (fields.u16(), fields.u16());
-                if reserved != 0 {
-                    return Err(WireError::Reserved { kind });
-                }
-                Self::GoAway {
-                    reason: GoAwayReason::from_code(reason).ok_or_else(value)?,
-                    retry_after_ms: fields.u32(),
-                }
+                Self::GoAway { reason: code(&mut fields, kind, GoAwayReason::from_code)?, retry_after_ms: fields.u32() }
             }
             ERROR => {
                 let (code, offending, reserved) = (fields.u16(), fields.u8(), fields.u8());
@@ -282,9 +400,50 @@ impl ServerFrame {
                 }
                 Self::Error { code: ErrorCode::from_code(code).ok_or_else(value)?, kind: offending }
             }
+            GIFT_SENT..=GIFT_LISTED => Self::gift(kind, flags & AGAIN != 0, fields)?,
             _ => return Err(WireError::Kind { kind }),
         };
         if frame.is_possible() { Ok(Decoded::Frame(frame, length)) } else { Err(value()) }
+    }
+
+    /// A frame about gifts.
+    fn gift(kind: u8, again: bool, mut fields: Fields<'_>) -> Result<Self, WireError> {
+        Ok(match kind {
+            GIFT_SENT => {
+                Self::GiftSent { request: fields.u64(), gift: GiftId(fields.u64()), expires_in_s: fields.u32(), again }
+            }
+            GIFT_REFUSED => Self::GiftRefused {
+                request: fields.u64(),
+                reason: code(&mut fields, kind, GiftRefusal::from_code)?,
+                retry_after_ms: fields.u32(),
+            },
+            GIFT_NOTICE => Self::GiftNotice {
+                gift: GiftId(fields.u64()),
+                sender: UserId(fields.u64()),
+                expires_in_s: fields.u32(),
+                listed: again,
+            },
+            GIFT_OPENED => Self::GiftOpened {
+                gift: GiftId(fields.u64()),
+                share: Cents(fields.u64()),
+                luckiest: Cents(fields.u64()),
+                shares: fields.u16(),
+                remaining: fields.u16(),
+                again,
+            },
+            GIFT_CLOSED => Self::GiftClosed {
+                gift: GiftId(fields.u64()),
+                reason: code(&mut fields, kind, GiftClosed::from_code)?,
+                retry_after_ms: fields.u32(),
+            },
+            GIFT_LISTED => Self::GiftListed {
+                request: fields.u32(),
+                shown: fields.u32(),
+                pending: fields.u32(),
+                retry_after_ms: fields.u32(),
+            },
+            _ => return Err(WireError::Kind { kind }),
+        })
     }
 
     /// Whether the fields' values go together, as far as a frame alone can tell.
@@ -296,7 +455,22 @@ impl ServerFrame {
             Self::Envelope { sequence, envelope, shown_again } => {
                 envelope.amount.0 != 0 && (!*shown_again || *sequence == 0)
             }
+            Self::GiftOpened { share, luckiest, shares, remaining, .. } => {
+                share.0 != 0 && luckiest.0 >= share.0 && *remaining < *shares
+            }
+            Self::GiftListed { shown, pending, retry_after_ms, .. } => {
+                *shown <= *pending && (*retry_after_ms == 0 || *pending == 0)
+            }
             _ => true,
         }
     }
+}
+
+/// A code of two bytes and the two reserved bytes behind it.
+fn code<C>(fields: &mut Fields<'_>, kind: u8, from_code: impl FnOnce(u16) -> Option<C>) -> Result<C, WireError> {
+    let (code, reserved) = (fields.u16(), fields.u16());
+    if reserved != 0 {
+        return Err(WireError::Reserved { kind });
+    }
+    from_code(code).ok_or(WireError::Value { kind })
 }

@@ -6,8 +6,10 @@
 use std::path::PathBuf;
 
 use hongbao_protocol::seed::SeedBinding;
-use hongbao_protocol::wire::{ClientFrame, ErrorCode, GoAwayReason, ServerFrame};
-use hongbao_protocol::{CampaignId, Cents, Envelope, EnvelopeId, ServerId, ShardId, SponsorId, UserId};
+use hongbao_protocol::wire::{
+    ClientFrame, ErrorCode, GIFT_RECIPIENTS_MAX, GiftClosed, GiftRefusal, GoAwayReason, Recipients, ServerFrame,
+};
+use hongbao_protocol::{CampaignId, Cents, Envelope, EnvelopeId, GiftId, ServerId, ShardId, SponsorId, UserId};
 use proptest::prelude::*;
 
 fn vector_path(file: &str) -> PathBuf {
@@ -43,6 +45,57 @@ pub fn client_frame() -> impl Strategy<Value = ClientFrame> {
         }),
         any::<u32>().prop_map(|sequence| ClientFrame::Shake { sequence }),
         any::<u32>().prop_map(|nonce| ClientFrame::Ping { nonce }),
+        (any::<u64>(), any::<u64>(), any::<u16>(), recipients()).prop_map(|(request, total, shares, recipients)| {
+            ClientFrame::GiftSend { request, total: Cents(total), shares, recipients }
+        }),
+        any::<u64>().prop_map(|gift| ClientFrame::GiftOpen { gift: GiftId(gift) }),
+        (any::<u32>(), any::<u64>())
+            .prop_map(|(request, after)| ClientFrame::GiftList { request, after: GiftId(after) }),
+    ]
+}
+
+fn recipients() -> impl Strategy<Value = Recipients> {
+    proptest::collection::vec(any::<u64>(), 1..=GIFT_RECIPIENTS_MAX).prop_map(|users| {
+        let users: Vec<_> = users.into_iter().map(UserId).collect();
+        Recipients::new(&users).expect("as many as there may be")
+    })
+}
+
+/// Any good frame about gifts of a server.
+fn gift_frame() -> impl Strategy<Value = ServerFrame> {
+    let refusal = proptest::sample::select(GiftRefusal::ALL.to_vec());
+    let closed = proptest::sample::select(GiftClosed::ALL.to_vec());
+    let gift = || any::<u64>().prop_map(GiftId);
+    prop_oneof![
+        (any::<u64>(), gift(), any::<u32>(), any::<bool>()).prop_map(|(request, gift, expires_in_s, again)| {
+            ServerFrame::GiftSent { request, gift, expires_in_s, again }
+        }),
+        (any::<u64>(), refusal, any::<u32>()).prop_map(|(request, reason, retry_after_ms)| {
+            ServerFrame::GiftRefused { request, reason, retry_after_ms }
+        }),
+        (gift(), any::<u64>(), any::<u32>(), any::<bool>()).prop_map(|(gift, sender, expires_in_s, listed)| {
+            ServerFrame::GiftNotice { gift, sender: UserId(sender), expires_in_s, listed }
+        }),
+        (gift(), 1_u64.., any::<u64>(), 1_u16.., any::<u16>(), any::<bool>()).prop_map(
+            |(gift, share, luckiest, shares, remaining, again)| ServerFrame::GiftOpened {
+                gift,
+                share: Cents(share),
+                luckiest: Cents(luckiest.max(share)),
+                shares,
+                remaining: remaining % shares,
+                again,
+            }
+        ),
+        (gift(), closed, any::<u32>())
+            .prop_map(|(gift, reason, retry_after_ms)| { ServerFrame::GiftClosed { gift, reason, retry_after_ms } }),
+        (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
+            |(request, shown, pending, retry_after_ms, overloaded)| ServerFrame::GiftListed {
+                request,
+                shown: if overloaded { 0 } else { shown.min(pending) },
+                pending: if overloaded { 0 } else { pending },
+                retry_after_ms: if overloaded { retry_after_ms } else { 0 },
+            }
+        ),
     ]
 }
 
@@ -78,7 +131,12 @@ pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
         ErrorCode::Version,
         ErrorCode::LoginTimeout,
     ]);
-    let reason = proptest::sample::select(vec![GoAwayReason::Full, GoAwayReason::Stopping, GoAwayReason::Idle]);
+    let reason = proptest::sample::select(vec![
+        GoAwayReason::Full,
+        GoAwayReason::Stopping,
+        GoAwayReason::Idle,
+        GoAwayReason::Replaced,
+    ]);
     let waits = || (any::<u32>(), any::<u32>());
     prop_oneof![
         welcome(),
@@ -94,6 +152,7 @@ pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (any::<u32>(), any::<u64>()).prop_map(|(nonce, server_time_us)| ServerFrame::Pong { nonce, server_time_us }),
         (reason, any::<u32>()).prop_map(|(reason, retry_after_ms)| ServerFrame::GoAway { reason, retry_after_ms }),
         (code, any::<u8>()).prop_map(|(code, kind)| ServerFrame::Error { code, kind }),
+        gift_frame(),
     ]
 }
 
