@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job in one go, on loopback and in a temporary folder: seeds, daemon, ten seconds of load, report, balance.
+# The main job in one go, on loopback and in a temporary folder: seeds, daemon, ten seconds of load, report, balance, reconciliation.
 # Run by `make demo`, which builds first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,5 +44,7 @@ daemon=
 tail -n "+$((lines + 1))" "$folder/daemon.log" >&2
 "$bin/hongbaod" ledger verify "$folder/data"
 "$bin/hongbaod" ledger show "$folder/data"
-issued=$("$bin/hongbaod" ledger export "$folder/data" --format jsonl | grep -c '"kind":"win"' || true)
-printf '\nissued by the ledger: %s envelopes; received by the clients: %s\n' "$issued" "$(wc -l <"$folder/claims.jsonl")" >&2
+
+say "5. Seeds, journal and what the clients were shown, held against each other"
+"$bin/hongbaod" ledger reconcile --data-dir "$folder/data" --seeds "$folder/seeds" --claims "$folder/claims.jsonl" \
+  --report "$folder/reconcile.json" --reissue "$folder/reissue.jsonl"

@@ -11,6 +11,7 @@ pub mod launch;
 pub mod ledger;
 pub mod limits;
 pub mod messages;
+mod meter;
 pub mod metrics;
 pub mod preflight;
 pub mod seed;

@@ -179,6 +179,22 @@ pub const LEDGER_BLOCKED_WAIT_US: u32 = 1_000;
 /// Verdict slots that the answer to a login takes at most.
 pub const LEDGER_LOGIN_VERDICTS_MAX: usize = EARLIER_WINS_SHOWN_MAX as usize + 1;
 
+/// Findings of one kind that a reconciliation lists, at most; what lies beyond is counted only.
+pub const RECONCILE_LISTED_MAX: usize = 100_000;
+
+/// Wins of the journal that fit no seeded envelope, or whose envelope it had issued, that a reconciliation keeps apart; beyond
+/// these, a claim on one counts once more.
+pub const RECONCILE_STRAYS_MAX: usize = 1_000_000;
+
+/// Threads that read claims.
+pub const RECONCILE_READERS_MAX: usize = 16;
+
+/// Bytes of a claims file that one thread reads at once.
+pub const RECONCILE_CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of a line of a claims file, at most.
+pub const CLAIM_LINE_BYTES_MAX: usize = 4096;
+
 const _: () = assert!(JOURNAL_BLOCK_BYTES_MAX.is_multiple_of(JOURNAL_PAGE_BYTES));
 const _: () = assert!(JOURNAL_SEGMENT_BYTES.is_multiple_of(JOURNAL_PAGE_BYTES as u64));
 const _: () = assert!(JOURNAL_SEGMENT_BYTES_MIN >= JOURNAL_BLOCK_BYTES_MAX as u64, "every block fits an empty segment");

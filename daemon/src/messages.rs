@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hongbao_protocol::{Envelope, UserId};
+use hongbao_protocol::{Envelope, Receipt, UserId};
 use hongbao_uring::{Doorbell, Token};
 use rtrb::{Consumer, Producer};
 
@@ -45,6 +45,8 @@ pub enum Verdict {
         envelope: Envelope,
         /// Envelopes the user has won, this one included.
         wins: u32,
+        /// Proof for the client.
+        receipt: Receipt,
     },
     /// Not granted: the envelope goes back to the stock.
     Refused {
@@ -72,6 +74,8 @@ pub enum Verdict {
         caller: Token,
         /// What was won.
         envelope: Envelope,
+        /// Proof for the client.
+        receipt: Receipt,
     },
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hongbao_protocol::wire::ClientFrame;
-use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
+use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId, UserId};
 use hongbao_uring::{Doorbell, ListenOptions, Listener, Pace, RingOptions};
 use hongbaod::cells::SetCells;
 use hongbaod::limits::REFUSED_AT_ONCE;
@@ -63,6 +63,7 @@ fn play_ledger_and_feeder(
     mut stock: Producer<Envelope>,
     stop: &AtomicBool,
 ) {
+    let receipt = Receipt([7; 16]);
     let mut index = 0;
     while !stop.load(Ordering::Relaxed) {
         while !stock.is_full() {
@@ -76,10 +77,10 @@ fn play_ledger_and_feeder(
                 Request::Login { caller, .. } => {
                     verdicts.push(Verdict::Account { caller, wins: 1, shown: 1 }).expect("room");
                     let envelope = Envelope { id: EnvelopeId(0), sponsor: SponsorId(1), amount: Cents(100) };
-                    verdicts.push(Verdict::Earlier { caller, envelope }).expect("room");
+                    verdicts.push(Verdict::Earlier { caller, envelope, receipt }).expect("room");
                 }
                 Request::Claim { caller, sequence, envelope, .. } if sequence % 3 == 0 => {
-                    verdicts.push(Verdict::Won { caller, sequence, envelope, wins: 1 }).expect("room");
+                    verdicts.push(Verdict::Won { caller, sequence, envelope, wins: 1, receipt }).expect("room");
                 }
                 Request::Claim { caller, sequence, envelope, .. } => {
                     let refusal = Refusal::SponsorLimit;

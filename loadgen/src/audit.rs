@@ -20,6 +20,8 @@ pub struct Claim {
     pub shown_again: bool,
     /// When it was read, in microseconds since 1970 UTC.
     pub time_us: u64,
+    /// The server's proof.
+    pub receipt: hongbao_protocol::Receipt,
 }
 
 /// The limits of the campaign, as the run was told them. 0: no limit.
@@ -169,7 +171,14 @@ mod tests {
 
     fn claim(user: u64, id: u64, sponsor: u32, shown_again: bool) -> Claim {
         let envelope = Envelope { id: EnvelopeId(id), sponsor: SponsorId(sponsor), amount: Cents(10 + id) };
-        Claim { user: UserId(user), envelope, sequence: 1, shown_again, time_us: 0 }
+        Claim {
+            user: UserId(user),
+            envelope,
+            sequence: 1,
+            shown_again,
+            time_us: 0,
+            receipt: hongbao_protocol::Receipt::default(),
+        }
     }
 
     fn audited(caps: Caps, claims: &[Claim]) -> Findings {

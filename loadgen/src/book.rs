@@ -1,6 +1,6 @@
 //! What is under way on one thread and what came of it: the window, the record, and the envelopes on their way to the audit.
 
-use hongbao_protocol::{Envelope, UserId};
+use hongbao_protocol::{Envelope, Receipt, UserId};
 use rtrb::Producer;
 
 use crate::audit::Claim;
@@ -102,8 +102,16 @@ impl Book {
     }
 
     /// An envelope came: goes to the audit, whatever became of its shake.
-    pub fn receipt(&mut self, user: UserId, envelope: Envelope, sequence: u32, shown_again: bool, now_ns: u64) {
-        let claim = Claim { user, envelope, sequence, shown_again, time_us: self.clock.unix_ns(now_ns) / 1_000 };
+    pub fn receipt(
+        &mut self,
+        user: UserId,
+        envelope: Envelope,
+        receipt: Receipt,
+        (sequence, shown_again): (u32, bool),
+        now_ns: u64,
+    ) {
+        let time_us = self.clock.unix_ns(now_ns) / 1_000;
+        let claim = Claim { user, envelope, sequence, shown_again, time_us, receipt };
         if self.claims.push(claim).is_err() {
             self.oddities.unaudited += 1;
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
+use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Claim;
@@ -22,6 +22,7 @@ struct Line {
     shown_again: bool,
     /// Microseconds since 1970 UTC.
     time_us: u64,
+    receipt: Receipt,
 }
 
 /// The file, or nothing where none was asked for.
@@ -48,6 +49,7 @@ impl ClaimsFile {
                 sequence: claim.sequence,
                 shown_again: claim.shown_again,
                 time_us: claim.time_us,
+                receipt: claim.receipt,
             };
             serde_json::to_writer(&mut *file, &line)?;
             file.write_all(b"\n")
@@ -90,6 +92,7 @@ pub fn read(path: &Path, mut take: impl FnMut(Claim)) -> Result<(), Failure> {
             sequence: line.sequence,
             shown_again: line.shown_again,
             time_us: line.time_us,
+            receipt: line.receipt,
         });
     }
     Ok(())
@@ -104,7 +107,14 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let envelope = Envelope { id: EnvelopeId(7), sponsor: SponsorId(3), amount: Cents(150) };
         let claims: Vec<Claim> = (0..5)
-            .map(|n| Claim { user: UserId(n), envelope, sequence: 9, shown_again: n % 2 == 0, time_us: 1 << n })
+            .map(|n| Claim {
+                user: UserId(n),
+                envelope,
+                sequence: 9,
+                shown_again: n % 2 == 0,
+                time_us: 1 << n,
+                receipt: Receipt([n as u8; 16]),
+            })
             .collect();
         let mut written = ClaimsFile::create(Some(file.path())).unwrap();
         for claim in &claims {
@@ -119,8 +129,7 @@ mod tests {
     #[test]
     fn a_damaged_line_is_an_error_with_its_number() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let line =
-            r#"{"envelope":1,"user":1,"sponsor":1,"amount_cents":1,"sequence":1,"shown_again":false,"time_us":1}"#;
+        let line = r#"{"envelope":1,"user":1,"sponsor":1,"amount_cents":1,"sequence":1,"shown_again":false,"time_us":1,"receipt":"000102030405060708090a0b0c0d0e0f"}"#;
         for second in [&line[..40], "", "{}", &"x".repeat(10_000)] {
             std::fs::write(file.path(), format!("{line}\n{second}\n")).unwrap();
             let failure = read(file.path(), |_| {}).unwrap_err();

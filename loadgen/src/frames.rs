@@ -51,17 +51,18 @@ pub fn decode(
 
 #[cfg(test)]
 mod tests {
-    use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId};
+    use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId};
     use proptest::prelude::*;
 
     use super::*;
 
     fn frames() -> Vec<ServerFrame> {
         let envelope = Envelope { id: EnvelopeId(7), sponsor: SponsorId(3), amount: Cents(100) };
+        let receipt = Receipt([9; 16]);
         (0..40)
             .map(|sequence| match sequence % 4 {
                 0 => ServerFrame::None { sequence, retry_after_ms: 5_000 },
-                1 => ServerFrame::Envelope { sequence, envelope, shown_again: false },
+                1 => ServerFrame::Envelope { sequence, envelope, shown_again: false, receipt },
                 2 => ServerFrame::UserLimit { sequence },
                 _ => ServerFrame::Pong { nonce: sequence, server_time_us: 1 },
             })

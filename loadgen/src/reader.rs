@@ -70,8 +70,8 @@ impl Reader<'_> {
     fn take_answer(&mut self, frame: ServerFrame) -> Result<(), Parting> {
         match frame {
             ServerFrame::None { sequence, retry_after_ms } => self.answer(sequence, Outcome::None, retry_after_ms),
-            ServerFrame::Envelope { sequence, envelope, shown_again } => {
-                self.book.receipt(self.id, envelope, sequence, shown_again, self.now_ns);
+            ServerFrame::Envelope { sequence, envelope, shown_again, receipt } => {
+                self.book.receipt(self.id, envelope, receipt, (sequence, shown_again), self.now_ns);
                 if !shown_again {
                     self.answer(sequence, Outcome::Envelope, 0);
                 }

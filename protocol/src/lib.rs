@@ -5,11 +5,13 @@
 
 mod ids;
 mod money;
+mod receipt;
 pub mod seed;
 pub mod wire;
 
 pub use ids::{CampaignId, EnvelopeId, GiftId, ServerId, ShardId, SponsorId, UserId};
 pub use money::Cents;
+pub use receipt::Receipt;
 
 /// One prize, as a seed file holds it and as a winner gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -115,8 +115,9 @@ fn the_promised_sizes_are_kept() {
     assert!(length(ServerFrame::None { sequence: 1, retry_after_ms: 1 }) <= 16);
     let id = hongbao_protocol::EnvelopeId(1);
     let (sponsor, amount) = (hongbao_protocol::SponsorId(1), hongbao_protocol::Cents(1));
-    let envelope = hongbao_protocol::Envelope { id, sponsor, amount };
-    assert!(length(ServerFrame::Envelope { sequence: 1, envelope, shown_again: false }) <= 48);
+    let (envelope, receipt) =
+        (hongbao_protocol::Envelope { id, sponsor, amount }, hongbao_protocol::Receipt::default());
+    assert!(length(ServerFrame::Envelope { sequence: 1, envelope, shown_again: false, receipt }) <= 48);
 }
 
 #[test]

@@ -43,7 +43,8 @@ const LEDGER_EXAMPLES: &str = "\
 Examples:
   hongbaod ledger verify data
   hongbaod ledger show data --json
-  hongbaod ledger export data --format jsonl | head";
+  hongbaod ledger export data --format jsonl | head
+  hongbaod ledger reconcile --data-dir data --seeds seeds --claims claims.jsonl";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -54,7 +55,7 @@ enum Command {
     /// Make, check and show seed files
     #[command(after_help = SEED_EXAMPLES)]
     Seed(seed::command::SeedArgs),
-    /// Check, show and export the ledger
+    /// Check, show, export and reconcile the ledger
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger(ledger::command::LedgerArgs),
     /// Check a configuration file, or show what is in force

@@ -1,4 +1,4 @@
-//! `hongbaod ledger verify|show|export`: reading a journal, a live daemon's too. Nothing is written or locked.
+//! `hongbaod ledger ...`: reading a journal, a live daemon's too. Nothing in the data folder is written or locked.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::accounts::{Accounts, Caps};
 use super::error::LedgerError;
 use super::journal::{Record, SegmentFolder, Sequence};
+use super::receipt_command::{self, CheckReceiptArgs};
+use super::reconcile::{self, ReconcileArgs};
 use super::recovery::Tail;
 use super::replay::{Replayed, replay, replay_in_use};
 use crate::exit::{Exit, Failure};
@@ -59,7 +61,39 @@ enum LedgerCommand {
         #[arg(long, value_enum, default_value_t = Format::Jsonl)]
         format: Format,
     },
+    /// Hold seeds, journal and the clients' claims against each other.
+    ///
+    /// Each discrepancy is named by its kind. Exits with 65 where one costs money: an envelope issued twice, claimed but not issued,
+    /// over a cap, with a wrong amount, foreign or unknown. One that was issued and never shown costs none: it waits for its winner, and
+    /// goes on the re-issue list. Of a running daemon, take a backup first and reconcile that.
+    #[command(after_help = RECONCILE_EXAMPLES)]
+    Reconcile(ReconcileArgs),
+    /// Check a client's receipt with the receipt key alone, without the ledger.
+    ///
+    /// Exits with 0 where the server promised this very envelope to this user, and with 65 where it did not.
+    #[command(after_help = CHECK_RECEIPT_EXAMPLES)]
+    CheckReceipt(CheckReceiptArgs),
+    /// Make a new receipt key where the old one is lost.
+    ///
+    /// Receipts that were given out under the old one can then not be checked any more.
+    #[command(after_help = "Examples:\n  mv ./data/receipt.key ./receipt.key.old && hongbaod ledger renew-key ./data")]
+    RenewKey {
+        /// The data folder, which no daemon uses.
+        #[arg(value_name = "DIR")]
+        data_dir: PathBuf,
+    },
 }
+
+const CHECK_RECEIPT_EXAMPLES: &str = "\
+Examples:
+  hongbaod ledger check-receipt --key /var/lib/hongbao/receipt.key --campaign 2027 --user 7 --envelope 281474976710656 \\
+    --sponsor 3 --amount-cents 888 --receipt 000102030405060708090a0b0c0d0e0f && echo pay";
+
+const RECONCILE_EXAMPLES: &str = "\
+Examples:
+  hongbaod ledger reconcile --data-dir /var/lib/hongbao --seeds seeds/server-01 --claims claims-*.jsonl
+  hongbaod ledger reconcile --data-dir data --seeds seeds --claims claims.jsonl --report report.json --reissue reissue.jsonl
+  hongbaod ledger reconcile --data-dir data --seeds seeds --claims claims.jsonl | jq '.kinds[] | select(.count > 0)'";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -74,6 +108,9 @@ pub fn run(args: LedgerArgs) -> Result<(), Failure> {
         LedgerCommand::Verify { data_dir } => verify(&data_dir, output),
         LedgerCommand::Show { data_dir, json } => show(&data_dir, json, output),
         LedgerCommand::Export { data_dir, format: Format::Jsonl } => export(&data_dir, output),
+        LedgerCommand::Reconcile(args) => return reconcile::run(&args, output),
+        LedgerCommand::CheckReceipt(args) => return receipt_command::check(&args, output),
+        LedgerCommand::RenewKey { data_dir } => return receipt_command::renew(&data_dir),
     };
     let flushed = output.flush().map_err(CommandError::Output);
     match done.and(flushed) {

@@ -25,7 +25,7 @@ pub(super) struct Waiting {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
     /// A claim that was granted.
-    Won { sequence: u32, envelope: Envelope, wins: u32 },
+    Won { sequence: u32, user: UserId, envelope: Envelope, wins: u32 },
     /// A login of a user whose newest win is in this batch or in the one being flushed.
     Login { user: UserId },
 }

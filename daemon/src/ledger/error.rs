@@ -8,6 +8,7 @@ use hongbao_uring::Unavailable;
 use thiserror::Error;
 
 use super::journal::{SegmentError, SegmentFolder};
+use super::receipt::KeyError;
 use super::recovery::Damage;
 use crate::exit::{Exit, Failure};
 
@@ -55,6 +56,13 @@ pub enum LedgerError {
         /// Where and what.
         damage: Damage,
     },
+    /// The receipt key cannot be used.
+    #[error(
+        "{0}. Put the file back from a backup. Only where there is none: move what is left of it away and make a new key with \
+         `hongbaod ledger renew-key DATA`; receipts given out so far can then not be checked any more (deploy/RUNBOOK.md, \"The receipt \
+         key\")."
+    )]
+    Key(#[from] KeyError),
     /// The journal is of another campaign or server.
     #[error(
         "{}: the journal belongs to campaign {found_campaign}, server {found_server}, and the seeds to campaign {campaign}, server \
@@ -101,10 +109,12 @@ impl LedgerError {
         };
         match self {
             Self::Locked { .. } | Self::Unavailable(_) => Exit::Unavailable,
-            Self::DataDir { error, .. } | Self::Segment(SegmentError::Io { error, .. }) => of_io(error),
-            Self::Segment(SegmentError::Missing { .. } | SegmentError::Length { .. }) | Self::Damaged { .. } => {
-                Exit::Data
-            }
+            Self::DataDir { error, .. }
+            | Self::Segment(SegmentError::Io { error, .. })
+            | Self::Key(KeyError::Io { error, .. }) => of_io(error),
+            Self::Segment(SegmentError::Missing { .. } | SegmentError::Length { .. })
+            | Self::Damaged { .. }
+            | Self::Key(KeyError::Damaged { .. } | KeyError::Missing { .. }) => Exit::Data,
             Self::BoundElsewhere { .. } => Exit::Config,
             Self::Option(_) => Exit::Usage,
             Self::Ring(_) => Exit::Os,

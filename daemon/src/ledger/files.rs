@@ -27,6 +27,14 @@ pub trait Files: fmt::Debug + Send + Sync {
     fn list(&self, folder: &Path) -> io::Result<Vec<Listed>>;
     /// Reads all of a file into `bytes`, which takes its length.
     fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()>;
+    /// Fills `bytes` from `offset` on; an error where the file ends before.
+    fn read_at(&self, path: &Path, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let mut whole = Vec::new();
+        self.read(path, &mut whole)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let part = whole.get(start..).and_then(|rest| rest.get(..bytes.len()));
+        part.map(|part| bytes.copy_from_slice(part)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
     /// Makes an empty file, in place of one of that name.
     fn create(&self, path: &Path) -> io::Result<()>;
     /// Writes to a file that is there, and syncs.
@@ -67,6 +75,10 @@ impl Files for RealFiles {
     fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
         bytes.clear();
         File::open(path)?.read_to_end(bytes).map(drop)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        File::open(path)?.read_exact_at(bytes, offset)
     }
 
     fn create(&self, path: &Path) -> io::Result<()> {

@@ -12,11 +12,14 @@
 //! | `accounts` | who won what; the decision. Pure |
 //! | `journal` | records, blocks, segments: the format and its writing end |
 //! | `recovery` | the walk over the blocks; torn tail or damage. Pure |
-//! | `replay` | the walk over the files, booked into accounts |
+//! | `reading` | the walk over the files |
+//! | `replay` | what the records add up to, in accounts |
 //! | `commit` | group commit: one batch flies, the next one forms |
 //! | `turn` | the loop, over any disk and clock |
 //! | `files` | the file system outside of the ring, as a trait |
 //! | `lock` | one daemon on one data folder |
+//! | `receipt` | the keyed proof of a win, and its key |
+//! | `reconcile` | seeds, journal and the clients' claims, held against each other |
 //! | `command` | `hongbaod ledger ...` |
 
 pub mod accounts;
@@ -27,6 +30,10 @@ pub mod files;
 pub mod journal;
 mod lock;
 mod open;
+mod reading;
+pub mod receipt;
+mod receipt_command;
+mod reconcile;
 pub mod recovery;
 mod replay;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::journal::{
     SegmentNumber, SegmentSource, SpareMaker, WIN_BYTES,
 };
 use super::lock::DataLock;
+use super::receipt::{ReceiptKey, Receipts};
 use super::recovery::Tail;
 use super::replay::{Replayed, replay};
 use super::turn::{LedgerLoop, LedgerSummary, Now};
@@ -89,6 +90,7 @@ pub struct Ledger {
     /// Of this run; above that of every block there is.
     epoch: u64,
     boot: Boot,
+    key: ReceiptKey,
     /// `None` in simulations.
     lock: Option<DataLock>,
 }
@@ -99,7 +101,8 @@ impl Ledger {
         check(&options)?;
         let lock = DataLock::acquire(&options.data_dir)?;
         let opened = Self::open_on(Arc::new(RealFiles), options, Boot::now())?;
-        Ok(Self { lock: Some(lock), ..opened })
+        let key = ReceiptKey::read_or_make(&opened.options.data_dir, opened.accounts.issued() > 0)?;
+        Ok(Self { key, lock: Some(lock), ..opened })
     }
 
     /// The same on these files, which nobody else uses, and with segments of any whole number of pages: for simulations.
@@ -143,7 +146,8 @@ impl Ledger {
         }
         let epoch = boot.unix_us.max(replayed.point.epoch + 1);
         let Replayed { binding, point, segments, .. } = replayed;
-        Ok(Self { options, folder, accounts, binding, point, segments, epoch, boot, lock: None })
+        let key = ReceiptKey::of_simulation(boot.random);
+        Ok(Self { options, folder, accounts, binding, point, segments, epoch, boot, key, lock: None })
     }
 
     /// What was issued in earlier runs.
@@ -250,13 +254,14 @@ impl Ledger {
         cells: Arc<LedgerCells>,
     ) -> Result<LedgerLoop<D, S>, LedgerError> {
         let journal = self.point.journal.expect("the ledger is bound before it runs");
-        assert!(self.binding.is_some(), "the ledger is bound before it runs");
+        let binding = self.binding.expect("the ledger is bound before it runs");
+        let receipts = Receipts::new(self.key.clone(), binding.campaign);
         let file = open(self.point.segment)?;
         let spare = self.segments.iter().find(|segment| segment.number == self.point.segment.next());
         let spare = spare.map(|segment| open(segment.number).map(|file| (file, segment.bytes))).transpose()?;
         let writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
         let bounds = self.options.batch_bounds;
-        Ok(LedgerLoop::new(disk, self.accounts, (writer, file), (source, spare), bounds, sets, cells))
+        Ok(LedgerLoop::new(disk, self.accounts, (writer, file), (source, spare), bounds, sets, (cells, receipts)))
     }
 
     /// Length of the segment in use.

@@ -1,11 +1,12 @@
-//! Reading the journal from its files: what every start and every `hongbaod ledger` command does.
+//! What the journal's records add up to.
 
 use std::path::Path;
 
 use super::accounts::{Accounts, AlreadyIssued};
 use super::error::LedgerError;
 use super::journal::{Binding, ChainPoint, Record, SegmentFile, SegmentFolder, Sequence};
-use super::recovery::{Contradiction, Tail, Walk};
+use super::reading::{self, JournalEnd};
+use super::recovery::{Contradiction, Tail};
 use crate::messages::Refusal;
 
 /// What the journal's blocks say besides the accounts.
@@ -34,29 +35,20 @@ pub(super) fn replay(
     accounts: &mut Accounts,
     visit: &mut dyn FnMut(Sequence, &Record),
 ) -> Result<Replayed, LedgerError> {
-    let start = ChainPoint {
-        segment: segments.first().map_or(ChainPoint::START.segment, |first| first.number),
-        ..ChainPoint::START
-    };
-    let mut walk = Walk::new(start);
     let mut book = Book { accounts, binding: None, last_win_us: 0, wins_over_cap: 0 };
-    let mut bytes = Vec::new();
-    for segment in &segments {
-        folder.read(segment, &mut bytes)?;
-        walk.segment(segment.number, &bytes, &mut |sequence, record| {
-            book.enter(record)?;
-            visit(sequence, record);
-            Ok(())
-        })
-        .map_err(|damage| LedgerError::damaged(folder, damage))?;
-    }
+    let mut enter = |sequence, record: &Record| {
+        book.enter(record)?;
+        visit(sequence, record);
+        Ok(())
+    };
+    let JournalEnd { point, tail, blocks } = reading::read(folder, &segments, &mut enter, &mut |_| {})?;
     Ok(Replayed {
         binding: book.binding,
         last_win_us: book.last_win_us,
         wins_over_cap: book.wins_over_cap,
-        point: *walk.point(),
-        tail: walk.tail().clone(),
-        blocks: walk.blocks(),
+        point,
+        tail,
+        blocks,
         segments,
     })
 }

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use hongbao_protocol::{Cents, Envelope};
+use hongbao_protocol::{Cents, Envelope, UserId};
 use hongbao_uring::{Disk, DiskEvent, Token, Wait};
 
 use super::accounts::{Accounts, WinIndex};
 use super::commit::{Answer, Batch, BatchBounds, CommitFailure, GroupCommit, Room, Waiting};
 use super::journal::{JournalWriter, SegmentSource, WinRecord};
+use super::receipt::Receipts;
 use crate::cells::LedgerCells;
 use crate::limits::{
     EARLIER_WINS_SHOWN_MAX, LEDGER_BLOCKED_WAIT_US, LEDGER_IDLE_WAIT_US, LEDGER_LOGIN_VERDICTS_MAX,
@@ -64,10 +65,10 @@ impl SetDesk {
         self.answered = true;
     }
 
-    fn answer_login(&mut self, caller: Token, wins: u32, shown: &[Envelope]) {
+    fn answer_login(&mut self, caller: Token, (user, wins): (UserId, u32), shown: &[Envelope], receipts: &Receipts) {
         self.answer(Verdict::Account { caller, wins, shown: shown.len() as u32 });
         for envelope in shown {
-            self.answer(Verdict::Earlier { caller, envelope: *envelope });
+            self.answer(Verdict::Earlier { caller, envelope: *envelope, receipt: receipts.of(user, envelope) });
         }
     }
 }
@@ -94,6 +95,7 @@ pub struct LedgerLoop<D: Disk, S> {
     /// Whose turn is first.
     first: usize,
     shown: Vec<Envelope>,
+    receipts: Receipts,
 }
 
 impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
@@ -105,7 +107,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         segments: (S, Option<(D::File, u64)>),
         bounds: BatchBounds,
         sets: Vec<LedgerSetEnds>,
-        cells: Arc<LedgerCells>,
+        (cells, receipts): (Arc<LedgerCells>, Receipts),
     ) -> Self {
         assert!(u16::try_from(sets.len()).is_ok(), "a SET's index fits 16 bits");
         cells.issued.set(accounts.issued());
@@ -121,6 +123,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
             cells,
             first: 0,
             shown: Vec::with_capacity(EARLIER_WINS_SHOWN_MAX as usize),
+            receipts,
         }
     }
 
@@ -131,7 +134,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         self.take_requests(now);
         let durable = self.accounts.next_index();
         if let Some(batch) = self.commit.launch(&mut self.disk, durable, now.monotonic_us, &self.cells) {
-            deliver(batch, &self.accounts, &mut self.sets, &mut self.shown, &self.cells);
+            deliver(batch, (&self.accounts, &self.receipts), &mut self.sets, &mut self.shown, &self.cells);
         }
         for set in self.sets.iter_mut().filter(|set| set.answered) {
             set.answered = false;
@@ -151,7 +154,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         let Some((buffer, outcome)) = written else { return Ok(()) };
         let batch = self.commit.land(buffer, outcome, now.monotonic_us, &self.cells)?;
         self.durable = batch.durable;
-        deliver(batch, &self.accounts, &mut self.sets, &mut self.shown, &self.cells);
+        deliver(batch, (&self.accounts, &self.receipts), &mut self.sets, &mut self.shown, &self.cells);
         self.cells.users.set(self.accounts.users());
         Ok(())
     }
@@ -214,7 +217,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
             return Some(1);
         }
         let wins = self.accounts.apply(user, &envelope).expect("just decided that it was not issued before");
-        let answer = Answer::Won { sequence, envelope, wins };
+        let answer = Answer::Won { sequence, user, envelope, wins };
         let win = WinRecord { user, envelope, time_us: now.unix_us };
         self.commit.stage_win(win, Waiting { set: set as u16, caller, answer });
         self.sets[set].reserved += 1;
@@ -228,7 +231,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         if self.accounts.is_settled(user, self.durable) {
             let limit = EARLIER_WINS_SHOWN_MAX as usize;
             let wins = self.accounts.settled(user, self.durable, limit, &mut self.shown);
-            self.sets[set].answer_login(caller, wins, &self.shown);
+            self.sets[set].answer_login(caller, (user, wins), &self.shown, &self.receipts);
             self.cells.logins.add(1);
             return Some(self.shown.len() + 1);
         }
@@ -286,7 +289,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
 /// Answers all that waited for a batch, which is durable, and empties it.
 fn deliver(
     batch: &mut Batch,
-    accounts: &Accounts,
+    (accounts, receipts): (&Accounts, &Receipts),
     sets: &mut [SetDesk],
     shown: &mut Vec<Envelope>,
     cells: &LedgerCells,
@@ -295,14 +298,15 @@ fn deliver(
         let set = &mut sets[usize::from(waiting.set)];
         let caller = waiting.caller;
         match waiting.answer {
-            Answer::Won { sequence, envelope, wins } => {
+            Answer::Won { sequence, user, envelope, wins } => {
                 set.reserved -= 1;
-                set.answer(Verdict::Won { caller, sequence, envelope, wins });
+                let receipt = receipts.of(user, &envelope);
+                set.answer(Verdict::Won { caller, sequence, envelope, wins, receipt });
             }
             Answer::Login { user } => {
                 set.reserved -= LEDGER_LOGIN_VERDICTS_MAX;
                 let wins = accounts.settled(user, batch.durable, EARLIER_WINS_SHOWN_MAX as usize, shown);
-                set.answer_login(caller, wins, shown);
+                set.answer_login(caller, (user, wins), shown, receipts);
                 cells.logins.add(1);
             }
         }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use hongbao_protocol::{CampaignId, Cents};
 
-use super::meter::Meter;
 use super::{GenerateOptions, entropy, generate, parse_number, show, verify};
 use crate::exit::{Exit, Failure};
+use crate::meter::Meter;
 
 /// Seed files: the envelopes of a campaign, made beforehand.
 #[derive(Args, Clone, Debug)]

@@ -4,7 +4,6 @@ pub mod command;
 mod deck;
 pub mod file;
 mod generate;
-mod meter;
 mod number;
 mod plan;
 mod random;

@@ -9,8 +9,8 @@ use hongbao_protocol::seed::SeedBinding;
 
 use super::command::written;
 use super::file::{SeedFile, Tally, find};
-use super::meter::Meter;
 use crate::exit::{Exit, Failure};
+use crate::meter::Meter;
 
 /// Checks all files below `paths` and writes a line for each file and each damage.
 pub(super) fn run(paths: &[PathBuf], out: &mut impl Write) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! What clients say and what they are answered: frames in, verdicts in, frames out.
 
 use hongbao_protocol::wire::{ClientFrame, Decoded, ErrorCode, ServerFrame, WireError, negotiate};
-use hongbao_protocol::{Envelope, UserId};
+use hongbao_protocol::{Envelope, Receipt, UserId};
 use hongbao_uring::{Network, Received, Token};
 
 use super::connection::{Flags, State};
@@ -183,15 +183,18 @@ impl<N: Network> Reactor<N> {
     /// Acts on the ledger's answer. The connection may be gone: then a win waits for the user's next login.
     pub(super) fn take_verdict(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Won { caller, sequence, envelope, wins } => self.won(caller, sequence, envelope, wins),
+            Verdict::Won { caller, sequence, envelope, wins, receipt } => {
+                self.won(caller, sequence, envelope, wins, receipt);
+            }
             Verdict::Refused { caller, sequence, envelope, refusal } => {
                 self.refused(caller, sequence, envelope, refusal);
             }
             Verdict::Account { caller, wins, shown } => self.welcome(caller, wins, shown),
-            Verdict::Earlier { caller, envelope } => {
+            Verdict::Earlier { caller, envelope, receipt } => {
                 if self.is_reachable(caller) {
                     self.ends.cells.wins_shown_again.add(1);
-                    self.answer(caller.slot, ServerFrame::Envelope { sequence: 0, envelope, shown_again: true });
+                    let frame = ServerFrame::Envelope { sequence: 0, envelope, shown_again: true, receipt };
+                    self.answer(caller.slot, frame);
                 }
             }
         }
@@ -202,7 +205,7 @@ impl<N: Network> Reactor<N> {
         self.find(caller).is_some_and(|connection| connection.listens())
     }
 
-    fn won(&mut self, caller: Token, sequence: u32, envelope: Envelope, wins: u32) {
+    fn won(&mut self, caller: Token, sequence: u32, envelope: Envelope, wins: u32, receipt: Receipt) {
         self.claims_pending -= 1;
         self.ends.cells.envelopes_issued.add(1);
         if !self.is_reachable(caller) {
@@ -211,7 +214,7 @@ impl<N: Network> Reactor<N> {
         self.connections[caller.slot as usize].know_wins(wins);
         self.ends.cells.answered_envelope.add(1);
         self.ends.cells.cents_answered.add(envelope.amount.0);
-        self.answer(caller.slot, ServerFrame::Envelope { sequence, envelope, shown_again: false });
+        self.answer(caller.slot, ServerFrame::Envelope { sequence, envelope, shown_again: false, receipt });
     }
 
     fn refused(&mut self, caller: Token, sequence: u32, envelope: Envelope, refusal: Refusal) {

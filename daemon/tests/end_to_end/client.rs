@@ -29,7 +29,7 @@ impl Client {
         let ServerFrame::Welcome { earlier_wins_shown, .. } = client.frame() else { panic!("no welcome") };
         let earlier = (0..earlier_wins_shown)
             .map(|_| match client.frame() {
-                ServerFrame::Envelope { envelope, shown_again: true, sequence: 0 } => envelope,
+                ServerFrame::Envelope { envelope, shown_again: true, sequence: 0, .. } => envelope,
                 other => panic!("{other:?} among the earlier wins"),
             })
             .collect();
@@ -54,7 +54,7 @@ impl Client {
     pub(crate) fn win(&mut self) -> Envelope {
         for sequence in 1..=100_000 {
             match self.shake(sequence) {
-                ServerFrame::Envelope { sequence: answered, envelope, shown_again: false } => {
+                ServerFrame::Envelope { sequence: answered, envelope, shown_again: false, .. } => {
                     assert_eq!(answered, sequence);
                     return envelope;
                 }

@@ -5,7 +5,7 @@ use hongbao_uring::simulated::SimulatedOptions;
 use hongbaod::messages::{Refusal, Request, SetCommand, Verdict};
 use hongbaod::set::{Rules, Turn};
 
-use crate::stand::{RULES, Stand, envelope};
+use crate::stand::{RECEIPT, RULES, Stand, envelope};
 
 /// Takes the claim that must be next in the ledger's queue.
 fn claim(stand: &mut Stand) -> (hongbao_uring::Token, u32, hongbao_protocol::Envelope) {
@@ -25,9 +25,12 @@ fn nothing_is_won_before_the_ledger_says_so() {
     assert_eq!(stand.cells.claims_pending.get(), 1);
     let (caller, sequence, claimed) = claim(&mut stand);
     assert_eq!((sequence, claimed), (42, envelope(1)));
-    stand.verdicts.push(Verdict::Won { caller, sequence, envelope: claimed, wins: 1 }).unwrap();
+    stand.verdicts.push(Verdict::Won { caller, sequence, envelope: claimed, wins: 1, receipt: RECEIPT }).unwrap();
     stand.settle();
-    assert_eq!(stand.heard(peer), [ServerFrame::Envelope { sequence: 42, envelope: envelope(1), shown_again: false }]);
+    assert_eq!(
+        stand.heard(peer),
+        [ServerFrame::Envelope { sequence: 42, envelope: envelope(1), shown_again: false, receipt: RECEIPT }]
+    );
     assert_eq!(stand.cells.claims_pending.get(), 0);
 }
 
@@ -99,7 +102,7 @@ fn a_win_whose_winner_has_gone_is_counted_and_not_sent_to_the_next_in_that_place
     stand.set.network().peer_close(peer);
     stand.settle();
     let next = stand.online(8);
-    stand.verdicts.push(Verdict::Won { caller, sequence, envelope, wins: 1 }).unwrap();
+    stand.verdicts.push(Verdict::Won { caller, sequence, envelope, wins: 1, receipt: RECEIPT }).unwrap();
     stand.settle();
     assert_eq!(stand.heard(next), [], "the place is the same, the user is not");
     assert_eq!(stand.cells.wins_undelivered.get(), 1);
@@ -116,8 +119,8 @@ fn earlier_wins_follow_the_welcome() {
     let heard = stand.heard(peer);
     let [
         ServerFrame::Welcome { version: 1, earlier_wins_shown: 2, earlier_wins: 2, shake_interval_ms: 5000, .. },
-        ServerFrame::Envelope { sequence: 0, envelope: first, shown_again: true },
-        ServerFrame::Envelope { sequence: 0, envelope: second, shown_again: true },
+        ServerFrame::Envelope { sequence: 0, envelope: first, shown_again: true, receipt: RECEIPT },
+        ServerFrame::Envelope { sequence: 0, envelope: second, shown_again: true, receipt: RECEIPT },
     ] = heard[..]
     else {
         panic!("{heard:?}")
@@ -179,7 +182,7 @@ fn the_way_out_waits_for_claims_sends_everyone_away_and_returns_the_stock() {
     assert_eq!(stand.heard(other), [], "nobody is sent away while a claim is out");
     stand.shake(other, 1);
     assert!(matches!(stand.heard(other)[..], [ServerFrame::None { .. }]), "still answered, but no new claim");
-    stand.verdicts.push(Verdict::Won { caller, sequence, envelope, wins: 1 }).unwrap();
+    stand.verdicts.push(Verdict::Won { caller, sequence, envelope, wins: 1, receipt: RECEIPT }).unwrap();
     stand.settle();
     assert!(matches!(stand.heard(winner)[..], [ServerFrame::Envelope { .. }, ServerFrame::GoAway { .. }]));
     assert!(matches!(stand.heard(other)[..], [ServerFrame::GoAway { .. }]));

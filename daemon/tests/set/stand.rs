@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use hongbao_protocol::wire::{ClientFrame, Decoded, ServerFrame};
-use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
+use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId, UserId};
 use hongbao_uring::simulated::{PeerId, SimulatedNetwork, SimulatedOptions};
 use hongbao_uring::{Doorbell, Pace};
 use hongbaod::cells::SetCells;
@@ -14,6 +14,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 pub(crate) const RULES: Rules =
     Rules { shake_interval_ms: 5000, login_timeout_ms: 5000, idle_timeout_ms: 60_000, wins_per_user: 3 };
+
+/// The ledger's, which a SET passes on as it is.
+pub(crate) const RECEIPT: Receipt = Receipt([7; 16]);
 
 pub(crate) struct Stand {
     pub(crate) set: Reactor<SimulatedNetwork>,
@@ -118,7 +121,7 @@ impl Stand {
         let count = earlier.len() as u32;
         self.verdicts.push(Verdict::Account { caller, wins: count, shown: count }).expect("room");
         for envelope in earlier {
-            self.verdicts.push(Verdict::Earlier { caller, envelope: *envelope }).expect("room");
+            self.verdicts.push(Verdict::Earlier { caller, envelope: *envelope, receipt: RECEIPT }).expect("room");
         }
         self.settle();
     }

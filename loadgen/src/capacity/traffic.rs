@@ -1,7 +1,7 @@
 //! What a shake costs on the wire of the server: Ethernet, IPv4, TCP with timestamps, and the frames of `protocol/SPEC.md`.
 
 use hongbao_protocol::wire::{ClientFrame, ServerFrame};
-use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId};
+use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId};
 use serde::Serialize;
 
 /// Around each packet: preamble and start 8, addresses and type 14, checksum 4, gap to the next frame 12 (IEEE 802.3).
@@ -57,7 +57,10 @@ impl ShakeBytes {
         let envelope = Envelope { id: EnvelopeId(1), sponsor: SponsorId(1), amount: Cents(1) };
         let shake = ClientFrame::Shake { sequence: 1 }.encode().as_bytes().len() as u64;
         let none = ServerFrame::None { sequence: 1, retry_after_ms: 1 }.encode().as_bytes().len() as u64;
-        let won = ServerFrame::Envelope { sequence: 1, envelope, shown_again: false }.encode().as_bytes().len() as u64;
+        let won = ServerFrame::Envelope { sequence: 1, envelope, shown_again: false, receipt: Receipt::default() }
+            .encode()
+            .as_bytes()
+            .len() as u64;
         Self { inbound: packet_bytes(shake) + packet_bytes(0), none: packet_bytes(none), envelope: packet_bytes(won) }
     }
 
@@ -79,8 +82,8 @@ mod tests {
     #[test]
     fn a_shake_costs_what_its_frames_and_their_headers_are_long() {
         let bytes = ShakeBytes::of_the_protocol();
-        // 38 of Ethernet, 20 of IPv4, 32 of TCP around 8, 0, 12 and 28 bytes.
-        assert_eq!(bytes, ShakeBytes { inbound: (90 + 8) + 90, none: 90 + 12, envelope: 90 + 28 });
+        // 38 of Ethernet, 20 of IPv4, 32 of TCP around 8, 0, 12 and 44 bytes.
+        assert_eq!(bytes, ShakeBytes { inbound: (90 + 8) + 90, none: 90 + 12, envelope: 90 + 44 });
     }
 
     #[test]

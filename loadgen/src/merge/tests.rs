@@ -282,7 +282,7 @@ fn evenness_is_that_of_the_sum() {
 }
 
 mod audited {
-    use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
+    use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId, UserId};
 
     use super::*;
     use crate::audit::{Audit, Claim};
@@ -297,7 +297,14 @@ mod audited {
         let mut audit = Audit::new(CAPS);
         for (user, id, sponsor) in received {
             let envelope = Envelope { id: EnvelopeId(*id), sponsor: SponsorId(*sponsor), amount: Cents(5) };
-            let claim = Claim { user: UserId(*user), envelope, sequence: 1, shown_again: false, time_us: 1 };
+            let claim = Claim {
+                user: UserId(*user),
+                envelope,
+                sequence: 1,
+                shown_again: false,
+                time_us: 1,
+                receipt: Receipt::default(),
+            };
             claims.write(&claim).unwrap();
             audit.take(&claim);
         }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use hongbao_protocol::wire::{ClientFrame, Decoded, ServerFrame, VERSION};
-use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
+use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId, UserId};
 
 /// A shake, as the script sees it.
 pub(crate) struct Asked {
@@ -136,7 +136,8 @@ fn welcome(earlier: &[Envelope]) -> Vec<u8> {
     };
     let mut bytes = welcome.encode().as_bytes().to_vec();
     for envelope in earlier {
-        let shown = ServerFrame::Envelope { sequence: 0, envelope: *envelope, shown_again: true };
+        let shown =
+            ServerFrame::Envelope { sequence: 0, envelope: *envelope, shown_again: true, receipt: Receipt::default() };
         bytes.extend_from_slice(shown.encode().as_bytes());
     }
     bytes
@@ -157,7 +158,7 @@ pub(crate) fn envelope(id: u64, sponsor: u32) -> Envelope {
 }
 
 pub(crate) fn win(asked: &Asked, envelope: Envelope) -> ServerFrame {
-    ServerFrame::Envelope { sequence: asked.sequence, envelope, shown_again: false }
+    ServerFrame::Envelope { sequence: asked.sequence, envelope, shown_again: false, receipt: Receipt::default() }
 }
 
 /// A server that holds every answer back for this long, once, when it has this many shakes: every connection stands still.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Decoded, Encoded, Fields, WireError};
 use super::{GiftClosed, GiftRefusal, SERVER_FRAME_BYTES_MAX};
-use crate::{Cents, Envelope, EnvelopeId, GiftId, SponsorId, UserId};
+use crate::{Cents, Envelope, EnvelopeId, GiftId, Receipt, SponsorId, UserId};
 
 const WELCOME: u8 = 0x81;
 const ENVELOPE: u8 = 0x82;
@@ -54,6 +54,8 @@ pub enum ServerFrame {
         envelope: Envelope,
         /// True for an earlier win that follows a welcome.
         shown_again: bool,
+        /// Proof of the promise, the same each time the win is shown.
+        receipt: Receipt,
     },
     /// The shake won nothing.
     None {
@@ -252,7 +254,7 @@ impl From<WireError> for ServerFrame {
 fn fits(kind: u8, length: usize) -> Option<bool> {
     Some(match kind {
         WELCOME | GIFT_SENT | GIFT_NOTICE => length == 24,
-        ENVELOPE => length == 28,
+        ENVELOPE => length == 44,
         NONE | SPONSOR_LIMIT | OVERLOADED | GO_AWAY => length == 12,
         USER_LIMIT | ERROR => length == 8,
         PONG => length == 16,
@@ -311,11 +313,12 @@ impl ServerFrame {
                 .put(shake_interval_ms.to_le_bytes())
                 .put(idle_timeout_ms.to_le_bytes())
                 .put(server_time_us.to_le_bytes()),
-            Self::Envelope { sequence, envelope, shown_again: _ } => encoded
+            Self::Envelope { sequence, envelope, shown_again: _, receipt } => encoded
                 .put(sequence.to_le_bytes())
                 .put(envelope.id.0.to_le_bytes())
                 .put(envelope.amount.0.to_le_bytes())
-                .put(envelope.sponsor.0.to_le_bytes()),
+                .put(envelope.sponsor.0.to_le_bytes())
+                .put(receipt.0),
             Self::None { sequence, retry_after_ms }
             | Self::SponsorLimit { sequence, retry_after_ms }
             | Self::Overloaded { sequence, retry_after_ms } => {
@@ -384,6 +387,7 @@ impl ServerFrame {
                     sponsor: SponsorId(fields.u32()),
                 },
                 shown_again: flags & AGAIN != 0,
+                receipt: Receipt(fields.take()),
             },
             NONE => Self::None { sequence: fields.u32(), retry_after_ms: fields.u32() },
             USER_LIMIT => Self::UserLimit { sequence: fields.u32() },
@@ -452,7 +456,7 @@ impl ServerFrame {
             Self::Welcome { version, earlier_wins_shown, earlier_wins, .. } => {
                 *version != 0 && *earlier_wins_shown as u16 <= *earlier_wins
             }
-            Self::Envelope { sequence, envelope, shown_again } => {
+            Self::Envelope { sequence, envelope, shown_again, .. } => {
                 envelope.amount.0 != 0 && (!*shown_again || *sequence == 0)
             }
             Self::GiftOpened { share, luckiest, shares, remaining, .. } => {

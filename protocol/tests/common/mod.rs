@@ -9,7 +9,9 @@ use hongbao_protocol::seed::SeedBinding;
 use hongbao_protocol::wire::{
     ClientFrame, ErrorCode, GIFT_RECIPIENTS_MAX, GiftClosed, GiftRefusal, GoAwayReason, Recipients, ServerFrame,
 };
-use hongbao_protocol::{CampaignId, Cents, Envelope, EnvelopeId, GiftId, ServerId, ShardId, SponsorId, UserId};
+use hongbao_protocol::{
+    CampaignId, Cents, Envelope, EnvelopeId, GiftId, Receipt, ServerId, ShardId, SponsorId, UserId,
+};
 use proptest::prelude::*;
 
 fn vector_path(file: &str) -> PathBuf {
@@ -140,11 +142,14 @@ pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let waits = || (any::<u32>(), any::<u32>());
     prop_oneof![
         welcome(),
-        (any::<u32>(), envelope(), any::<bool>()).prop_map(|(sequence, envelope, shown_again)| ServerFrame::Envelope {
-            sequence: if shown_again { 0 } else { sequence },
-            envelope,
-            shown_again,
-        }),
+        (any::<u32>(), envelope(), any::<bool>(), any::<[u8; 16]>()).prop_map(
+            |(sequence, envelope, shown_again, receipt)| ServerFrame::Envelope {
+                sequence: if shown_again { 0 } else { sequence },
+                envelope,
+                shown_again,
+                receipt: Receipt(receipt),
+            }
+        ),
         waits().prop_map(|(sequence, retry_after_ms)| ServerFrame::None { sequence, retry_after_ms }),
         any::<u32>().prop_map(|sequence| ServerFrame::UserLimit { sequence }),
         waits().prop_map(|(sequence, retry_after_ms)| ServerFrame::SponsorLimit { sequence, retry_after_ms }),

@@ -11,7 +11,7 @@ use hongbao_uring::WritePath;
 use thiserror::Error;
 
 use crate::ledger::files::{Files, Listed, RealFiles};
-use crate::limits::{JOURNAL_PAGE_BYTES, JOURNAL_SEGMENT_BYTES_MAX};
+use crate::limits::{JOURNAL_BLOCK_BYTES_MAX, JOURNAL_PAGE_BYTES, JOURNAL_SEGMENT_BYTES_MAX};
 
 /// Number of a segment, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,6 +196,13 @@ impl SegmentFolder {
     pub fn settle(&self, number: SegmentNumber) -> Result<(), SegmentError> {
         let path = self.segment_path(number);
         self.files.settle(&path).map_err(SegmentError::io("sync and drop the cached pages of", &path))
+    }
+
+    /// Reads as much of a segment's start as the longest block takes.
+    pub fn read_start(&self, segment: &SegmentFile) -> Result<Vec<u8>, SegmentError> {
+        let mut bytes = vec![0; segment.bytes.min(JOURNAL_BLOCK_BYTES_MAX as u64) as usize];
+        self.files.read_at(&segment.path, 0, &mut bytes).map_err(SegmentError::io("read", &segment.path))?;
+        Ok(bytes)
     }
 
     /// Reads all of a segment into `bytes`, which takes its length.

@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::cells::LedgerCells;
 use crate::ledger::accounts::Caps;
+use crate::ledger::receipt::{ReceiptKey, Receipts};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LedgerSummary};
 use crate::limits::{JOURNAL_SEGMENT_BYTES_MIN, ledger_requests_per_set, ledger_verdicts_per_set};
 use crate::messages::{LedgerSetEnds, Refusal, Request, Verdict};
@@ -95,6 +96,8 @@ fn wins_and_caps_outlive_a_restart_on_both_write_paths() {
         let summary = client.stop();
         assert_eq!((summary.issued, summary.cents, summary.wins), (2, Cents(201), 2));
 
+        let key = ReceiptKey::read(&ReceiptKey::path(dir.path())).expect("made at the first start");
+        let receipt = |envelope: &Envelope| Receipts::new(key.clone(), CampaignId(7)).of(UserId(5), envelope);
         let ledger = open(dir.path(), path);
         let before = ledger.issued_before();
         assert_eq!(before.campaign, Some(CampaignId(7)));
@@ -113,9 +116,9 @@ fn wins_and_caps_outlive_a_restart_on_both_write_paths() {
         let caller = Token::default();
         for expected in [
             Verdict::Account { caller, wins: 2, shown: 2 },
-            Verdict::Earlier { caller, envelope: envelope(0, 1) },
-            Verdict::Earlier { caller, envelope: envelope(1, 2) },
-            Verdict::Won { caller, sequence: 3, envelope: envelope(3, 3), wins: 3 },
+            Verdict::Earlier { caller, envelope: envelope(0, 1), receipt: receipt(&envelope(0, 1)) },
+            Verdict::Earlier { caller, envelope: envelope(1, 2), receipt: receipt(&envelope(1, 2)) },
+            Verdict::Won { caller, sequence: 3, envelope: envelope(3, 3), wins: 3, receipt: receipt(&envelope(3, 3)) },
         ] {
             assert!(verdicts.contains(&expected), "{expected:?} in {verdicts:?}");
         }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// Shows on stderr how far a command has come.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     what: &'static str,
     bar: Option<ProgressBar>,
     line_at: Instant,
@@ -16,7 +16,7 @@ pub(super) struct Meter {
 
 impl Meter {
     /// `what` is counted, `of` is all of it.
-    pub(super) fn new(what: &'static str, of: u64) -> Self {
+    pub(crate) fn new(what: &'static str, of: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {msg} ({per_sec}, {eta} left)")
                 .expect("a template that is right");
@@ -26,7 +26,7 @@ impl Meter {
     }
 
     /// So many are done.
-    pub(super) fn at(&mut self, done: u64, of: u64) {
+    pub(crate) fn at(&mut self, done: u64, of: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
         } else if Instant::now() >= self.line_at {
@@ -36,7 +36,7 @@ impl Meter {
     }
 
     /// Writes a line to another stream without tearing the bar.
-    pub(super) fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(crate) fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
