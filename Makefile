@@ -28,6 +28,12 @@ bench: build ## The figures of the README, A/B in one run
 million: build ## A million connections on this machine, both ends, 30k and 60k requests a second (root, 20 minutes)
 	./deploy/million.sh
 
+deb: build ## Debian packages of the server and of the load generator, into target/debian
+	./deploy/package.sh
+
+deb-check: deb ## Install, upgrade, remove and purge them in a chroot; lintian (root)
+	./deploy/package-check.sh
+
 FUZZ_SECONDS ?= 60
 fuzz: ## Run each fuzz target for a minute (FUZZ_SECONDS=N for longer)
 	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
@@ -38,4 +44,4 @@ fuzz: ## Run each fuzz target for a minute (FUZZ_SECONDS=N for longer)
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build demo tools test check bench million fuzz clean
+.PHONY: help build demo tools test check bench million deb deb-check fuzz clean

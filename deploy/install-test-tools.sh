@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests run besides cargo: promtool (package prometheus), setpriv (util-linux) and python3, where they are
+# Installs what the tests run besides cargo: promtool (package prometheus), setpriv (util-linux), python3 and systemd's tools, where they are
 # missing. Ubuntu and Debian. As root it installs by itself; otherwise through sudo, or it says what to install.
 set -euo pipefail
 
@@ -7,6 +7,7 @@ missing=()
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v setpriv >/dev/null || missing+=(util-linux)
 command -v python3 >/dev/null || missing+=(python3)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 echo "installing for the tests: ${missing[*]}" >&2

@@ -211,6 +211,8 @@ pub struct LedgerCells {
     pub journal_segments: Cell,
     /// Tries to make the next segment that failed: the disk is full or failing, and issue will stop when this one is full.
     pub spares_failed: Cell,
+    /// Wins found in the journal at the start that are beyond the caps now in force.
+    pub wins_over_cap: Cell,
     /// 1 while the journal cannot take records, else 0.
     pub halted: Cell,
     /// Duration of a commit, in microseconds.

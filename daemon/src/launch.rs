@@ -22,6 +22,7 @@ use crate::control::{self, Begin, Signals};
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::metrics::Balance;
+use crate::service::Manager;
 use prepare::Prepared;
 use threads::Threads;
 
@@ -29,18 +30,31 @@ use threads::Threads;
 ///
 /// Where any part cannot start, those that did are stopped again and the first failure is told.
 pub fn serve(config: &Config, host: &Host) -> Result<(), Failure> {
+    let manager = Manager::find();
+    let outcome = serve_under(manager, config, host);
+    if let Err(failure) = &outcome {
+        // `systemctl status` shows it, whatever the log has been through since.
+        manager.status(failure.message.lines().next().unwrap_or_default());
+    }
+    outcome
+}
+
+fn serve_under(manager: Manager, config: &Config, host: &Host) -> Result<(), Failure> {
     let folders = match &config.folders {
         Some(folders) => folders.clone(),
         None => demo::make(config.server_id)?,
     };
-    let prepared = Prepared::new(config, host, &folders)?;
+    let prepared = Prepared::new(config, host, &folders, manager)?;
     let (listen, metrics_listen) = (prepared.listen, prepared.metrics_listen);
     // From here on a signal means an orderly stop; before, there was nothing to put in order.
     let signals = Signals::take()
         .map_err(|error| Failure::new(Exit::Os, format!("taking the signals SIGTERM and SIGINT: {error}")))?;
     let (threads, mut commands) = Threads::start(config, prepared)?;
-    let ready = threads.wait_until_ready(&signals);
-    let begin = if let Ok(Some(started)) = &ready {
+    let ready = threads.wait_until_ready(&signals).and_then(|started| {
+        let heartbeat = started.is_some().then(|| threads.heartbeat(manager)).transpose()?;
+        Ok(started.zip(heartbeat))
+    });
+    let begin = if let Ok(Some((started, _))) = &ready {
         tracing::info!(
             sets = config.sets,
             connections_per_set = config.connections_per_set,
@@ -49,13 +63,20 @@ pub fn serve(config: &Config, host: &Host) -> Result<(), Failure> {
             "listening on {listen}; metrics on http://{metrics_listen}/metrics"
         );
         tell_ready(config, listen, metrics_listen, started.envelopes_left);
+        manager.ready(&format!("serving on {listen}; {} envelopes left", started.envelopes_left));
         Begin::Serving
     } else {
         Begin::Stopping
     };
     let connections = u64::from(config.sets) * u64::from(config.connections_per_set);
     let stop_time_max = config.drain_timeout.0 + Duration::from_millis(limits::stop_grace_ms(connections));
-    let watched = control::run(&signals, &mut commands, &threads.watched(), stop_time_max, begin);
+    let stopping = || {
+        if let Ok(Some((_, heartbeat))) = &ready {
+            heartbeat.stopping();
+        }
+        manager.stopping("sending clients away, flushing the ledger");
+    };
+    let watched = control::run(&signals, &mut commands, &threads.watched(), stop_time_max, begin, &stopping);
     // Where the watch itself failed, they still have to end.
     commands.stop();
     let (balance, ended) = threads.join();

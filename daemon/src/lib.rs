@@ -15,4 +15,5 @@ mod meter;
 pub mod metrics;
 pub mod preflight;
 pub mod seed;
+pub mod service;
 pub mod set;

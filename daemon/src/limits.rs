@@ -98,6 +98,12 @@ pub const INTERFACES_MAX: usize = 64;
 /// A SET that did not enter its ring for this long is told as stalled, in milliseconds. An idle one enters with each tick of its wheel.
 pub const SET_STALLED_MS: u64 = 2_000;
 
+/// How often the service manager's status line is renewed, in milliseconds.
+pub const STATUS_EVERY_MS: u64 = 5_000;
+
+/// How often it is told that the daemon lives, at the most, in milliseconds, however short its watchdog is.
+pub const HEARTBEAT_EVERY_MS_MIN: u64 = 20;
+
 /// A stop may take this much longer than the drain timeout, which bounds the SETs alone: the ledger flushes and the feeder takes the
 /// stock back; in milliseconds.
 pub const STOP_GRACE_MS: u64 = 5_000;

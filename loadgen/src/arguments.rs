@@ -14,6 +14,7 @@ use crate::fleet::agent::AgentArguments;
 use crate::fleet::coordinator::CoordinatorArguments;
 use crate::merge::MergeArguments;
 use crate::outputs::OutputArguments;
+use crate::pages::PagesArgs;
 use crate::parse::{self, Users};
 use crate::scenario::{Percentage, RateRange, Search};
 use crate::server::Target;
@@ -113,6 +114,8 @@ pub enum Command {
     Compare(CompareArguments),
     /// Plan capacity: how many servers a show needs, and what each carries
     Plan(PlanArguments),
+    /// Write the manual pages and the completions of bash, zsh and fish into a folder
+    Pages(PagesArgs),
 }
 
 /// When users shake.

@@ -41,6 +41,7 @@ pub mod orders;
 pub mod outcome;
 pub mod outputs;
 pub mod packets;
+pub mod pages;
 pub mod parse;
 pub mod parting;
 pub mod plan;

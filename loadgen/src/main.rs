@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use hongbao_loadgen::arguments::{Command, CommandLine};
 use hongbao_loadgen::fleet::{agent, coordinator};
-use hongbao_loadgen::{capacity, command, compare, control, merge};
+use hongbao_loadgen::{capacity, command, compare, control, merge, pages};
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Plan(arguments) => capacity::run(&arguments),
+        Command::Pages(arguments) => pages::run(&arguments),
     };
     match done {
         Ok(exit) => exit.into(),

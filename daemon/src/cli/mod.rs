@@ -3,6 +3,7 @@
 
 mod config;
 mod logging;
+mod pages;
 mod preflight;
 mod serve;
 
@@ -60,6 +61,8 @@ enum Command {
     Ledger(ledger::command::LedgerArgs),
     /// Check a configuration file, or show what is in force
     Config(config::ConfigArgs),
+    /// Write the manual pages and the completions of bash, zsh and fish into a folder
+    Pages(pages::PagesArgs),
 }
 
 /// Runs the command line of this process.
@@ -82,6 +85,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Seed(arguments) => seed::command::run(arguments),
         Command::Ledger(arguments) => ledger::command::run(arguments),
         Command::Config(arguments) => config::run(arguments),
+        Command::Pages(arguments) => pages::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -60,18 +60,20 @@ pub enum Begin {
 
 /// Runs until every thread has ended. `stop_time_max` bounds the stop, from its first signal on.
 ///
-/// A second signal, and a stop that takes too long, end the process on the spot: what was promised is in the journal.
+/// `stopping` is called when the stop begins. A second signal, and a stop that takes too long, end the process on the spot: what was promised is in the journal.
 pub fn run(
     signals: &Signals,
     commands: &mut Commands,
     threads: &[Watched<'_>],
     stop_time_max: Duration,
     begin: Begin,
+    stopping: &dyn Fn(),
 ) -> Result<(), Failure> {
     let start = Instant::now();
     let mut course = Course::new(stop_time_max);
     if begin == Begin::Stopping {
         course.stop(Duration::ZERO);
+        stopping();
         commands.stop();
     }
     loop {
@@ -84,6 +86,7 @@ pub fn run(
             Step::Wait => {}
             Step::Stop => {
                 told_why(signal, threads);
+                stopping();
                 commands.stop();
             }
             Step::Done => return Ok(()),

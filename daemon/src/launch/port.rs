@@ -1,4 +1,4 @@
-//! The clients' port, also right after a daemon that was killed.
+//! The clients' port: from the service manager where it kept it, else bound anew, also right after a daemon that was killed.
 //!
 //! The kernel takes a dead process's rings down in the background, and until then its listeners live on in them: seconds with very many
 //! connections. A restart that gave up at once would use up what the service manager allows; so a port that no process holds is waited for.
@@ -6,19 +6,76 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hongbao_uring::{ListenError, ListenOptions, Listener};
 
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::limits::{PORT_TRY_EVERY_MS, PORT_WAIT_MS};
+use crate::service::{Inherited, Manager};
 
 /// State of a listening socket in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 
-/// A listener for each SET, all at one address.
-pub(super) fn listen(options: &ListenOptions, sets: usize) -> Result<Vec<Listener>, Failure> {
+/// A listener for each SET, all at one address: those that the service manager kept, and as many new ones as are missing. It is given all
+/// of them to keep.
+pub(super) fn listen(config: &Config, manager: Manager) -> Result<Vec<Listener>, Failure> {
+    let mut options = ListenOptions::at(config.listen);
+    let sets = config.sets as usize;
+    let Inherited { listeners: mut passed, of_socket_unit, elsewhere } = Inherited::take(config.listen);
+    if of_socket_unit && passed.len() > sets {
+        // Connections would be dealt to a listener that nobody accepts from, and that only the service manager can close.
+        let message = format!(
+            "the socket unit passes {} listeners for {sets} SETs: let it have one ListenStream= a SET at most, or raise sets",
+            passed.len()
+        );
+        return Err(Failure::new(Exit::Config, message));
+    }
+    if passed.len() > sets || elsewhere > 0 {
+        tracing::info!(
+            closed = elsewhere + passed.len().saturating_sub(sets),
+            "listeners of an earlier configuration are closed"
+        );
+        manager.forget_listeners();
+        passed.truncate(sets);
+    }
+    let listeners = if passed.is_empty() {
+        bind(&options, sets)?
+    } else {
+        tracing::info!(
+            listeners = passed.len(),
+            "the service manager passed listeners: whoever connected meanwhile is waiting in them"
+        );
+        let address =
+            passed[0].local_addr().map_err(|error| Failure::io("reading the address of a listener", &error))?;
+        options.address = address;
+        let missing = sets - passed.len();
+        let adopted = passed.into_iter().map(|listener| Listener::adopt(listener, &options));
+        adopted
+            .chain((0..missing).map(|_| Listener::share(&options, address)))
+            .collect::<Result<_, _>>()
+            .map_err(|error| not_shared(&error, missing))?
+    };
+    manager.keep(&listeners.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+    Ok(listeners)
+}
+
+fn not_shared(error: &ListenError, missing: usize) -> Failure {
+    let mut failure = refused(error);
+    if matches!(error, ListenError::Taken { .. }) {
+        failure.message = format!(
+            "{missing} SETs lack a listener, and the ones that were passed cannot be joined: let the socket unit have one ListenStream= \
+             a SET with ReusePort=yes, or use none (the daemon then listens by itself)"
+        );
+    }
+    failure
+}
+
+/// New listeners, all at one address.
+fn bind(options: &ListenOptions, sets: usize) -> Result<Vec<Listener>, Failure> {
     let begin = Instant::now();
     let mut told = false;
     loop {
@@ -113,7 +170,7 @@ mod tests {
         let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = other.local_addr().expect("bound");
         assert!(!is_abandoned(address));
-        let refusal = listen(&ListenOptions::at(address), 2).expect_err("taken");
+        let refusal = bind(&ListenOptions::at(address), 2).expect_err("taken");
         assert_eq!(refusal.exit, Exit::Unavailable);
     }
 }

@@ -1,8 +1,9 @@
 //! Everything that can be refused before the first thread runs: limits, ports, seeds, ledger.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 
-use hongbao_uring::{ListenOptions, Listener};
+use hongbao_uring::Listener;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::port;
@@ -13,6 +14,7 @@ use crate::issued::IssuedBefore;
 use crate::ledger::accounts::Caps;
 use crate::ledger::{Ledger, LedgerOptions, WritePath};
 use crate::preflight;
+use crate::service::Manager;
 
 /// All of it, ready for the threads.
 pub(super) struct Prepared {
@@ -24,10 +26,12 @@ pub(super) struct Prepared {
     pub(super) listen: SocketAddr,
     pub(super) metrics: TcpListener,
     pub(super) metrics_listen: SocketAddr,
+    /// Where the ledger is.
+    pub(super) data_dir: PathBuf,
 }
 
 impl Prepared {
-    pub(super) fn new(config: &Config, host: &Host, folders: &Folders) -> Result<Self, Failure> {
+    pub(super) fn new(config: &Config, host: &Host, folders: &Folders, manager: Manager) -> Result<Self, Failure> {
         raise_limits()?;
         let report = preflight::look(config, host);
         if let Some(refusal) = report.refusal() {
@@ -35,8 +39,7 @@ impl Prepared {
         }
         report.log();
         // Ports first: they are the cheapest to refuse, and a journal may take seconds to read.
-        let options = ListenOptions::at(config.listen);
-        let listeners = port::listen(&options, config.sets as usize)?;
+        let listeners = port::listen(config, manager)?;
         let listen = listeners.first().map_or(config.listen, Listener::local_addr);
         let named = |error| Failure::io(format_args!("listening on {} for metrics", config.metrics_listen), &error);
         let metrics = TcpListener::bind(config.metrics_listen).map_err(named)?;
@@ -46,7 +49,8 @@ impl Prepared {
             ledger.bind(campaign, config.server_id)?;
         }
         let issued = ledger.issued_before();
-        Ok(Self { scan, ledger, issued, listeners, listen, metrics, metrics_listen })
+        let data_dir = folders.data_dir.clone();
+        Ok(Self { scan, ledger, issued, listeners, listen, metrics, metrics_listen, data_dir })
     }
 }
 

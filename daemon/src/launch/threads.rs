@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::prepare::Prepared;
 use super::queues::Queues;
-use crate::cells::{FeederCells, LedgerCells};
+use crate::cells::{FeederCells, LedgerCells, SetCells};
 use crate::config::{self, Config, Pin, Rate};
 use crate::control::{Commands, Signals, Watched};
 use crate::exit::{Exit, Failure};
@@ -19,6 +19,7 @@ use crate::feeder::{Feeder, FeederOptions, FeederSummary};
 use crate::ledger::{LedgerError, LedgerSummary};
 use crate::limits;
 use crate::metrics::{self, Amount, Balance, Registry};
+use crate::service::{Heartbeat, Manager};
 use crate::set::{self, Rules, SetOptions, SetSummary, Started};
 
 /// What a thread tells when it has started, or could not.
@@ -43,6 +44,7 @@ pub(super) struct Threads {
     ledger: JoinHandle<Result<LedgerSummary, LedgerError>>,
     feeder: JoinHandle<FeederSummary>,
     reports: Receiver<Report>,
+    set_cells: Vec<Arc<SetCells>>,
     ledger_cells: Arc<LedgerCells>,
     feeder_cells: Arc<FeederCells>,
     issued_at_start: Amount,
@@ -51,7 +53,7 @@ pub(super) struct Threads {
 impl Threads {
     /// Starts them all. A thread that the system refuses is told after those before it have been stopped.
     pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Self, Commands), Failure> {
-        let Prepared { scan, ledger, issued, listeners, metrics: metrics_listener, .. } = prepared;
+        let Prepared { scan, ledger, issued, listeners, metrics: metrics_listener, data_dir, .. } = prepared;
         let issue_rate = match config.issue_rate {
             Rate::PerSecond(rate) => rate,
             Rate::Unlimited => limits::ISSUE_RATE_UNLIMITED,
@@ -62,12 +64,14 @@ impl Threads {
         let issued_at_start = Amount { envelopes: issued.envelopes.len() as u64, cents: issued.total().0 };
         ledger_cells.issued.set(issued_at_start.envelopes);
         ledger_cells.issued_cents.set(issued_at_start.cents);
+        let set_cells = queues.cells.clone();
         let registry = Registry::new(
             queues.cells,
             Arc::clone(&ledger_cells),
             Arc::clone(&feeder_cells),
             config.connections_per_set,
             issued_at_start,
+            data_dir,
         );
         // Each thread reports once, so that no report ever waits for its reader.
         let (report, reports) = sync_channel(listeners.len() + 1);
@@ -103,7 +107,7 @@ impl Threads {
             sets.push(set);
         }
         let commands = Commands { sets: queues.control_sets, feeder: queues.control_feeder, waker };
-        Ok((Self { sets, ledger, feeder, reports, ledger_cells, feeder_cells, issued_at_start }, commands))
+        Ok((Self { sets, ledger, feeder, reports, set_cells, ledger_cells, feeder_cells, issued_at_start }, commands))
     }
 
     /// Waits until every SET listens and the feeder has audited the journal. `None` where a signal came first, or a thread died.
@@ -139,6 +143,11 @@ impl Threads {
             }
         }
         Ok(Some(all))
+    }
+
+    /// Lets the service manager know from now on that the SETs turn.
+    pub(super) fn heartbeat(&self, manager: Manager) -> Result<Heartbeat, Failure> {
+        Heartbeat::start(manager, self.set_cells.clone(), Arc::clone(&self.ledger_cells))
     }
 
     /// For the watch over them.

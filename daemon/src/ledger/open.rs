@@ -91,6 +91,7 @@ pub struct Ledger {
     epoch: u64,
     boot: Boot,
     key: ReceiptKey,
+    wins_over_cap: u64,
     /// `None` in simulations.
     lock: Option<DataLock>,
 }
@@ -145,9 +146,9 @@ impl Ledger {
             );
         }
         let epoch = boot.unix_us.max(replayed.point.epoch + 1);
-        let Replayed { binding, point, segments, .. } = replayed;
+        let Replayed { binding, point, segments, wins_over_cap, .. } = replayed;
         let key = ReceiptKey::of_simulation(boot.random);
-        Ok(Self { options, folder, accounts, binding, point, segments, epoch, boot, key, lock: None })
+        Ok(Self { options, folder, accounts, binding, point, segments, epoch, boot, key, wins_over_cap, lock: None })
     }
 
     /// What was issued in earlier runs.
@@ -203,6 +204,7 @@ impl Ledger {
         cells: Arc<LedgerCells>,
     ) -> Result<LedgerSummary, LedgerError> {
         let _held_until_the_end = self.lock.take();
+        cells.wins_over_cap.set(self.wins_over_cap);
         let write_path = self.supported_path()?;
         let disk = DiskRing::open(write_path, doorbell)?;
         let maker = SpareMaker::new(self.folder.clone(), self.options.segment_bytes, write_path);

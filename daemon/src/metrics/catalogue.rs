@@ -98,9 +98,13 @@ catalogue! {
     RING_OVERFLOWS = Counter "hongbao_ring_completion_overflows_total" "overflows" []
         "Overflows of a completion queue: nothing is lost, but receives have to be armed again.";
     RING_WAKES = Counter "hongbao_ring_wakes_total" "wakes" [] "Wake-ups that the SETs sent to other threads.";
-    TURN_DURATION = Histogram "hongbao_turn_duration_seconds" "seconds" ["set"]
-        "From reaping a turn's completions to the end of handling them.";
-    TURN_COMPLETIONS = Histogram "hongbao_turn_completions" "completions" ["set"] "Completions handled in one turn.";
+    SET_TURNS = Counter "hongbao_set_turns_total" "turns" ["set"]
+        "Turns of each SET's loop; an idle one makes four a second, a stuck one none.";
+    SET_BUSY = Counter "hongbao_set_busy_seconds_total" "seconds" ["set"]
+        "Time each SET spent handling completions; its rate is the share of a core.";
+    TURN_DURATION = Histogram "hongbao_turn_duration_seconds" "seconds" []
+        "From reaping a turn's completions to the end of handling them, over all SETs.";
+    TURN_COMPLETIONS = Histogram "hongbao_turn_completions" "completions" [] "Completions handled in one turn, over all SETs.";
 
     ISSUED = Counter "hongbao_issued_envelopes_total" "envelopes" []
         "Envelopes issued, durably; those of earlier runs are counted from the journal.";
@@ -110,9 +114,15 @@ catalogue! {
         "Claims that the ledger refused; any that were already_issued are a defect.";
     LEDGER_LOGINS = Counter "hongbao_ledger_logins_total" "logins" [] "Logins whose earlier wins the ledger looked up.";
     LEDGER_USERS = Gauge "hongbao_ledger_users" "users" [] "Users with at least one win.";
+    WINS_OVER_CAP = Gauge "hongbao_ledger_wins_over_cap" "envelopes" []
+        "Wins beyond the caps in force, found in the journal at the start: a cap was lowered, or one was breached.";
+    DATA_FREE = Gauge "hongbao_data_free_bytes" "bytes" [] "Free space of the file system that holds the ledger, for this user.";
+    DATA_SIZE = Gauge "hongbao_data_size_bytes" "bytes" [] "Size of the file system that holds the ledger.";
     JOURNAL_COMMITS = Counter "hongbao_journal_commits_total" "commits" [] "Commits to the journal: one flush each, many wins.";
     JOURNAL_BYTES = Counter "hongbao_journal_bytes_total" "bytes" [] "Bytes written to the journal, padding included.";
     JOURNAL_SEGMENTS = Gauge "hongbao_journal_segments" "files" [] "Journal segments in use now.";
+    JOURNAL_SPARES_FAILED = Counter "hongbao_journal_spares_failed_total" "tries" []
+        "Tries to make the next journal segment that failed: issue halts when the one in use is full.";
     JOURNAL_HALTED = Gauge "hongbao_journal_halted" "1" [] "1 while the journal can take no record, so that nothing is issued.";
     COMMIT_DURATION = Histogram "hongbao_journal_commit_duration_seconds" "seconds" [] "From submitting a commit to its flush.";
     COMMIT_RECORDS = Histogram "hongbao_journal_commit_records" "records" [] "Records in one commit.";

@@ -72,6 +72,7 @@ fn connections(registry: &Registry, publish: Publish<'_>) {
         publish.gauge(&catalogue::CONNECTIONS_CAPACITY, &[&number], f64::from(registry.connections_per_set));
         publish.gauge(&catalogue::STOCK, &[&number], set.stock.get() as f64);
         publish.counter(&catalogue::SET_SHAKES, &[&number], set.shakes.get());
+        publish.counter(&catalogue::SET_TURNS, &[&number], set.ring_enters.get());
         publish.counter(&catalogue::SET_ENVELOPES_ISSUED, &[&number], set.envelopes_issued.get());
     }
     for reason in CloseReason::ALL {
@@ -139,6 +140,11 @@ fn ledger(registry: &Registry, publish: Publish<'_>) {
     publish.counter(&catalogue::JOURNAL_COMMITS, &[], ledger.commits.get());
     publish.counter(&catalogue::JOURNAL_BYTES, &[], ledger.journal_bytes.get());
     publish.gauge(&catalogue::JOURNAL_SEGMENTS, &[], ledger.journal_segments.get() as f64);
+    publish.counter(&catalogue::JOURNAL_SPARES_FAILED, &[], ledger.spares_failed.get());
+    publish.gauge(&catalogue::WINS_OVER_CAP, &[], ledger.wins_over_cap.get() as f64);
+    let space = host::space(&registry.data_dir);
+    publish.gauge(&catalogue::DATA_FREE, &[], space.free_bytes as f64);
+    publish.gauge(&catalogue::DATA_SIZE, &[], space.size_bytes as f64);
     publish.gauge(&catalogue::JOURNAL_HALTED, &[], ledger.halted.get() as f64);
 }
 
@@ -193,17 +199,18 @@ fn rendered_here(registry: &Registry, text: &mut String) {
         bytes.value(&[&interface.name, "out"], interface.bytes_out);
     }
     Family::new(text, &catalogue::PROCESS_CPU).value(&[], host::process().cpu_seconds);
-    let mut durations = Family::new(text, &catalogue::TURN_DURATION);
+    let mut busy = Family::new(text, &catalogue::SET_BUSY);
     for (number, set) in registry.numbered_sets() {
-        durations.histogram(&[&number], MICROSECONDS, &set.turn_microseconds);
+        busy.value(&[&number], set.turn_microseconds.sum() as f64 / MICROSECONDS);
     }
-    let mut completions = Family::new(text, &catalogue::TURN_COMPLETIONS);
-    for (number, set) in registry.numbered_sets() {
-        completions.histogram(&[&number], 1.0, &set.turn_completions);
-    }
+    // One histogram over all SETs: 54 of each kind were three quarters of the scrape, and nobody reads a percentile of one SET.
+    let durations: Vec<_> = registry.sets.iter().map(|set| &set.turn_microseconds).collect();
+    Family::new(text, &catalogue::TURN_DURATION).histogram(&[], MICROSECONDS, &durations);
+    let completions: Vec<_> = registry.sets.iter().map(|set| &set.turn_completions).collect();
+    Family::new(text, &catalogue::TURN_COMPLETIONS).histogram(&[], 1.0, &completions);
     let ledger = &registry.ledger;
-    Family::new(text, &catalogue::COMMIT_DURATION).histogram(&[], MICROSECONDS, &ledger.commit_microseconds);
-    Family::new(text, &catalogue::COMMIT_RECORDS).histogram(&[], 1.0, &ledger.commit_records);
+    Family::new(text, &catalogue::COMMIT_DURATION).histogram(&[], MICROSECONDS, &[&ledger.commit_microseconds]);
+    Family::new(text, &catalogue::COMMIT_RECORDS).histogram(&[], 1.0, &[&ledger.commit_records]);
 }
 
 /// In a second.

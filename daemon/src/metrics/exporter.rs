@@ -1,4 +1,4 @@
-//! `/metrics` and `/healthz` over HTTP/1.1, on the runtime of a thread that has other work: a stuck or hostile scraper is bounded in
+//! `/metrics`, `/healthz` and the live page over HTTP/1.1, on the runtime of a thread that has other work: a stuck or hostile scraper is bounded in
 //! bytes, in time and in number, one request a connection.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use super::page::{PAGE, POLICY};
 use super::{Registry, collect};
 use crate::limits;
 
@@ -81,7 +82,7 @@ async fn one_request(stream: TcpStream, registry: Arc<Registry>) {
 async fn answer(request: &Request<Incoming>, registry: &Registry) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN_TEXT, "only GET and HEAD\n".to_owned());
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match request.uri().path() {
@@ -92,14 +93,19 @@ async fn answer(request: &Request<Incoming>, registry: &Registry) -> Response<Fu
             let body = serde_json::to_string(&health).unwrap_or_default();
             respond(status, "application/json", body + "\n")
         }
-        _ => respond(StatusCode::NOT_FOUND, PLAIN_TEXT, "not here: there are /metrics and /healthz\n".to_owned()),
+        "/" => {
+            let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned());
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+            response
+        }
+        _ => respond(StatusCode::NOT_FOUND, PLAIN_TEXT, "not here: there are /, /metrics and /healthz\n".to_owned()),
     }
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

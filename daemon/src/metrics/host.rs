@@ -1,8 +1,10 @@
 //! What the kernel counts: packets of the interfaces, TCP segments, and this process's own use. Parsers are pure.
 
 use std::fs;
+use std::path::Path;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use nix::sys::statvfs::statvfs;
 
 use crate::limits;
 
@@ -59,6 +61,24 @@ fn parse_tcp_segments(text: &str) -> Option<TcpSegments> {
         sent: value_of("OutSegs")?,
         retransmitted: value_of("RetransSegs")?,
     })
+}
+
+/// A file system's room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Space {
+    pub(super) free_bytes: u64,
+    pub(super) size_bytes: u64,
+}
+
+/// That of the file system which holds this folder; nothing where it cannot be asked.
+pub(super) fn space(folder: &Path) -> Space {
+    statvfs(folder).map_or_else(
+        |_| Space::default(),
+        |found| Space {
+            free_bytes: found.blocks_available() * found.fragment_size(),
+            size_bytes: found.blocks() * found.fragment_size(),
+        },
+    )
 }
 
 /// What this process uses.
@@ -119,6 +139,13 @@ mod tests {
         assert_eq!(parse_tcp_segments(text), Some(TcpSegments { received: 6, sent: 5, retransmitted: 7 }));
         assert_eq!(parse_tcp_segments("Tcp: A\n"), None);
         assert_eq!(parse_tcp_segments(""), None);
+    }
+
+    #[test]
+    fn a_folder_is_on_a_file_system_of_some_size() {
+        let here = space(Path::new("/"));
+        assert!(here.size_bytes > 0 && here.free_bytes <= here.size_bytes, "{here:?}");
+        assert_eq!(space(Path::new("/no/such/folder")), Space::default());
     }
 
     #[test]

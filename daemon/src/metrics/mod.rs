@@ -5,8 +5,10 @@ pub mod catalogue;
 mod collect;
 mod exporter;
 mod host;
+mod page;
 mod render;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,18 +26,20 @@ pub struct Registry {
     feeder: Arc<FeederCells>,
     connections_per_set: u32,
     issued_at_start: Amount,
+    data_dir: PathBuf,
     started_unix_seconds: f64,
     recorder: PrometheusRecorder,
 }
 
 impl Registry {
-    /// Of these threads. `issued_at_start` is what the ledger's replay found.
+    /// Of these threads. `issued_at_start` is what the ledger's replay found, `data_dir` where the ledger is.
     pub fn new(
         sets: Vec<Arc<SetCells>>,
         ledger: Arc<LedgerCells>,
         feeder: Arc<FeederCells>,
         connections_per_set: u32,
         issued_at_start: Amount,
+        data_dir: PathBuf,
     ) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         collect::describe(&recorder);
@@ -46,6 +50,7 @@ impl Registry {
             feeder,
             connections_per_set,
             issued_at_start,
+            data_dir,
             started_unix_seconds: started.as_secs_f64(),
             recorder,
         }

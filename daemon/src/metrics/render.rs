@@ -27,12 +27,12 @@ impl<'a> Family<'a> {
         line(self.text, format_args!("{}{} {value}", self.metric.name, braced(&labels)));
     }
 
-    /// One histogram. `divisor` turns what was recorded into the metric's unit.
+    /// One histogram, over all of these. `divisor` turns what was recorded into the metric's unit.
     pub(super) fn histogram<const BUCKETS: usize>(
         &mut self,
         labels: &[&str],
         divisor: f64,
-        cells: &HistogramCells<BUCKETS>,
+        cells: &[&HistogramCells<BUCKETS>],
     ) {
         debug_assert_eq!(self.metric.kind, Kind::Histogram);
         let name = self.metric.name;
@@ -41,14 +41,15 @@ impl<'a> Family<'a> {
         // Each bucket is read once and the count is their sum, so that one scrape agrees with itself while the writer runs on.
         let mut count = 0;
         for bucket in 0..BUCKETS {
-            count += cells.bucket(bucket);
+            count += cells.iter().map(|cells| cells.bucket(bucket)).sum::<u64>();
             if bucket + 1 < BUCKETS {
                 let bound = (1_u64 << bucket) as f64 / divisor;
                 line(self.text, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}"));
             }
         }
         line(self.text, format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"));
-        line(self.text, format_args!("{name}_sum{} {}", braced(&labels), cells.sum() as f64 / divisor));
+        let sum: u64 = cells.iter().map(|cells| cells.sum()).sum();
+        line(self.text, format_args!("{name}_sum{} {}", braced(&labels), sum as f64 / divisor));
         line(self.text, format_args!("{name}_count{} {count}", braced(&labels)));
     }
 }
@@ -80,22 +81,23 @@ mod tests {
 
     #[test]
     fn a_histogram_is_cumulative_and_ends_with_infinity() {
-        let cells = HistogramCells::<4>::default();
-        for value in [1, 2, 2, 1000] {
+        let (cells, others) = (HistogramCells::<4>::default(), HistogramCells::<4>::default());
+        for value in [1, 2, 1000] {
             cells.record(value);
         }
+        others.record(2);
         let mut text = String::new();
-        Family::new(&mut text, &catalogue::TURN_DURATION).histogram(&["0"], 1e6, &cells);
+        Family::new(&mut text, &catalogue::TURN_DURATION).histogram(&[], 1e6, &[&cells, &others]);
         let lines: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(
             lines,
             [
-                "hongbao_turn_duration_seconds_bucket{set=\"0\",le=\"0.000001\"} 1",
-                "hongbao_turn_duration_seconds_bucket{set=\"0\",le=\"0.000002\"} 3",
-                "hongbao_turn_duration_seconds_bucket{set=\"0\",le=\"0.000004\"} 3",
-                "hongbao_turn_duration_seconds_bucket{set=\"0\",le=\"+Inf\"} 4",
-                "hongbao_turn_duration_seconds_sum{set=\"0\"} 0.001005",
-                "hongbao_turn_duration_seconds_count{set=\"0\"} 4",
+                "hongbao_turn_duration_seconds_bucket{le=\"0.000001\"} 1",
+                "hongbao_turn_duration_seconds_bucket{le=\"0.000002\"} 3",
+                "hongbao_turn_duration_seconds_bucket{le=\"0.000004\"} 3",
+                "hongbao_turn_duration_seconds_bucket{le=\"+Inf\"} 4",
+                "hongbao_turn_duration_seconds_sum 0.001005",
+                "hongbao_turn_duration_seconds_count 4",
             ]
         );
     }

@@ -172,8 +172,12 @@ impl Daemon {
         }
     }
 
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it is our child");
+        kill(Pid::from_raw(self.process().cast_signed()), signal).expect("it is our child");
     }
 
     /// Waits for its end. Its exit code, or `None` where a signal ended it; and all it logged.

@@ -1,9 +1,9 @@
 //! Listening sockets, with every option that connections inherit from them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{
@@ -105,23 +105,25 @@ impl Listener {
         (0..count).map(|_| Self::share(options, address)).collect()
     }
 
-    fn share(options: &ListenOptions, address: SocketAddr) -> Result<Self, ListenError> {
+    /// One more beside listeners that this user has at the address already. Others of the address's port are not looked for.
+    pub fn share(options: &ListenOptions, address: SocketAddr) -> Result<Self, ListenError> {
         let at = Step(address);
         let socket = at.socket()?;
         at.set("SO_REUSEADDR", &socket, ReuseAddr, &true)?;
         at.set("SO_REUSEPORT", &socket, ReusePort, &true)?;
-        at.set("TCP_NODELAY", &socket, TcpNoDelay, &true)?;
-        at.set("SO_KEEPALIVE", &socket, KeepAlive, &false)?;
-        at.set("TCP_USER_TIMEOUT", &socket, TcpUserTimeout, &options.user_timeout_ms)?;
-        if let Some(bytes) = options.receive_buffer_bytes {
-            at.set("SO_RCVBUF", &socket, RcvBuf, &(bytes.get() as usize))?;
-        }
-        if let Some(bytes) = options.send_buffer_bytes {
-            at.set("SO_SNDBUF", &socket, SndBuf, &(bytes.get() as usize))?;
-        }
-        setsockopt(&socket, TcpCongestion, &options.congestion.clone().into())
-            .map_err(|_| ListenError::Congestion { name: options.congestion.clone() })?;
+        set_inherited(at, &socket, options)?;
         at.bind(&socket)?;
+        listen(&socket, Backlog::MAXALLOWABLE).map_err(|errno| at.failed("listen", errno))?;
+        Ok(Self { address: at.name(&socket)?, socket })
+    }
+
+    /// One that somebody else made, with these options from here on: connections in its backlog keep what they have.
+    pub fn adopt(socket: TcpListener, options: &ListenOptions) -> Result<Self, ListenError> {
+        let at = Step(options.address);
+        // A ring does not wait on a socket that says it must not.
+        socket.set_nonblocking(false).map_err(|error| at.failed("set_nonblocking", errno_of(&error)))?;
+        let socket = OwnedFd::from(socket);
+        set_inherited(at, &socket, options)?;
         listen(&socket, Backlog::MAXALLOWABLE).map_err(|errno| at.failed("listen", errno))?;
         Ok(Self { address: at.name(&socket)?, socket })
     }
@@ -136,6 +138,31 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What connections inherit.
+fn set_inherited(at: Step, socket: &OwnedFd, options: &ListenOptions) -> Result<(), ListenError> {
+    at.set("TCP_NODELAY", socket, TcpNoDelay, &true)?;
+    at.set("SO_KEEPALIVE", socket, KeepAlive, &false)?;
+    at.set("TCP_USER_TIMEOUT", socket, TcpUserTimeout, &options.user_timeout_ms)?;
+    if let Some(bytes) = options.receive_buffer_bytes {
+        at.set("SO_RCVBUF", socket, RcvBuf, &(bytes.get() as usize))?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        at.set("SO_SNDBUF", socket, SndBuf, &(bytes.get() as usize))?;
+    }
+    setsockopt(socket, TcpCongestion, &options.congestion.clone().into())
+        .map_err(|_| ListenError::Congestion { name: options.congestion.clone() })
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
+}
+
 /// The address with its port, where nobody listens there. Listeners that share a port would join those of another daemon without
 /// a word; so first a socket that shares nothing is bound, and closed again.
 fn vacant(options: &ListenOptions) -> Result<SocketAddr, ListenError> {
@@ -147,10 +174,11 @@ fn vacant(options: &ListenOptions) -> Result<SocketAddr, ListenError> {
 }
 
 /// Steps on the way to a listener at an address.
+#[derive(Clone, Copy)]
 struct Step(SocketAddr);
 
 impl Step {
-    fn failed(&self, doing: &'static str, errno: Errno) -> ListenError {
+    fn failed(self, doing: &'static str, errno: Errno) -> ListenError {
         let address = self.0;
         match errno {
             Errno::EADDRINUSE => ListenError::Taken { address },
@@ -160,14 +188,14 @@ impl Step {
         }
     }
 
-    fn socket(&self) -> Result<OwnedFd, ListenError> {
+    fn socket(self) -> Result<OwnedFd, ListenError> {
         let family = if self.0.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp)
             .map_err(|errno| self.failed("socket", errno))
     }
 
     fn set<O: SetSockOpt>(
-        &self,
+        self,
         name: &'static str,
         socket: &OwnedFd,
         option: O,
@@ -176,11 +204,11 @@ impl Step {
         setsockopt(socket, option, value).map_err(|errno| self.failed(name, errno))
     }
 
-    fn bind(&self, socket: &OwnedFd) -> Result<(), ListenError> {
+    fn bind(self, socket: &OwnedFd) -> Result<(), ListenError> {
         bind(socket.as_raw_fd(), &SockaddrStorage::from(self.0)).map_err(|errno| self.failed("bind", errno))
     }
 
-    fn name(&self, socket: &OwnedFd) -> Result<SocketAddr, ListenError> {
+    fn name(self, socket: &OwnedFd) -> Result<SocketAddr, ListenError> {
         let name: SockaddrStorage =
             getsockname(socket.as_raw_fd()).map_err(|errno| self.failed("getsockname", errno))?;
         let v4 = name.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
@@ -204,8 +232,7 @@ impl From<ListenError> for io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
-    use std::os::fd::BorrowedFd;
+    use std::net::{Ipv4Addr, TcpStream};
 
     use nix::sys::socket::getsockopt;
 
@@ -232,6 +259,19 @@ mod tests {
         let listeners = Listener::bind_many(&anywhere(), 3).expect("a free port");
         assert_ne!(listeners[0].local_addr().port(), 0);
         assert!(listeners.iter().all(|listener| listener.local_addr() == listeners[0].local_addr()));
+    }
+
+    #[test]
+    fn one_that_was_handed_over_takes_the_options_and_others_may_join_it() {
+        let first = Listener::bind(&anywhere()).expect("a free port");
+        let address = first.local_addr();
+        let passed = TcpListener::from(first.socket);
+        passed.set_nonblocking(true).expect("a socket");
+        let options = ListenOptions { user_timeout_ms: 4321, ..ListenOptions::at(address) };
+        let adopted = Listener::adopt(passed, &options).expect("it listens");
+        assert_eq!(getsockopt(&adopted.socket, TcpUserTimeout), Ok(4321));
+        let joined = Listener::share(&options, address).expect("it may share");
+        assert_eq!((adopted.local_addr(), joined.local_addr()), (address, address));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Endpoint {
         ledger.commit_records.record(7);
         feeder.seeded_cents.set(100);
         feeder.unissued_cents.set(99);
-        let registry = Registry::new(sets.clone(), Arc::clone(&ledger), feeder, 1000, Amount::default());
+        let registry = Registry::new(sets.clone(), Arc::clone(&ledger), feeder, 1000, Amount::default(), "/".into());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (shutdown, stopped) = oneshot::channel();
@@ -125,8 +125,8 @@ fn the_scrape_tells_what_the_cells_hold() {
     for line in [
         "hongbao_requests_total{kind=\"shake\"} 21",
         "hongbao_set_shakes_total{set=\"1\"} 11",
-        "hongbao_turn_duration_seconds_bucket{set=\"0\",le=\"0.000256\"} 0",
-        "hongbao_turn_duration_seconds_bucket{set=\"0\",le=\"0.000512\"} 1",
+        "hongbao_turn_duration_seconds_bucket{le=\"0.000256\"} 0",
+        "hongbao_turn_duration_seconds_bucket{le=\"0.000512\"} 2",
         "hongbao_journal_commit_records_count 1",
         "hongbao_balance_difference_cents 1",
         "hongbao_connections_capacity{set=\"0\"} 1000",
