@@ -24,7 +24,11 @@ struct Endpoint {
 
 impl Endpoint {
     fn start() -> Self {
-        let sets: Vec<Arc<SetCells>> = (0..2).map(|_| Arc::new(SetCells::default())).collect();
+        Self::of(2)
+    }
+
+    fn of(sets: usize) -> Self {
+        let sets: Vec<Arc<SetCells>> = (0..sets).map(|_| Arc::new(SetCells::default())).collect();
         let (ledger, feeder) = (Arc::new(LedgerCells::default()), Arc::new(FeederCells::default()));
         for (number, set) in sets.iter().enumerate() {
             set.shakes.set(10 + number as u64);
@@ -154,11 +158,21 @@ fn prometheus_own_checker_finds_no_fault() {
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
+/// 148 kB they were while each SET had histograms of its own.
+#[test]
+fn a_scrape_of_54_sets_stays_small() {
+    let endpoint = Endpoint::of(54);
+    let (_, scrape) = endpoint.request("GET", "/metrics");
+    assert!(scrape.len() < 50_000, "{} bytes", scrape.len());
+}
+
 #[test]
 fn a_wrong_path_or_method_is_told_what_there_is() {
     let endpoint = Endpoint::start();
-    let (head, body) = endpoint.request("GET", "/");
+    let (head, body) = endpoint.request("GET", "/metric");
     assert!(head.starts_with("HTTP/1.1 404 ") && body.contains("/metrics"), "{head} {body}");
+    let (head, body) = endpoint.request("GET", "/");
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.starts_with("<!doctype html>"), "{head} {body}");
     let (head, _) = endpoint.request("POST", "/metrics");
     assert!(head.starts_with("HTTP/1.1 405 ") && head.contains("allow: GET, HEAD"), "{head}");
     let (head, body) = endpoint.request("HEAD", "/metrics");
