@@ -34,6 +34,10 @@ deb: build ## Debian packages of the server and of the load generator, into targ
 deb-check: deb ## Install, upgrade, remove and purge them in a chroot; lintian (root)
 	./deploy/package-check.sh
 
+SEEDS ?= 100000
+sim: ## Run the whole daemon from SEEDS=100000 seeds on a simulated disk, network and clock, with faults
+	$(CARGO) run --profile sim --locked -p hongbao-sim -- --seeds $(SEEDS)
+
 FUZZ_SECONDS ?= 60
 fuzz: ## Run each fuzz target for a minute (FUZZ_SECONDS=N for longer)
 	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
@@ -44,4 +48,4 @@ fuzz: ## Run each fuzz target for a minute (FUZZ_SECONDS=N for longer)
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build demo tools test check bench million deb deb-check fuzz clean
+.PHONY: help build demo tools test check bench million deb deb-check sim fuzz clean

@@ -21,7 +21,8 @@ pub struct Listed {
 
 /// The operations. Each blocks until it is done.
 pub trait Files: fmt::Debug + Send + Sync {
-    /// Makes a folder, durably, in one that is there. It may be there already.
+    /// Makes a folder in one that is there, and its name durable. It may be there already: an earlier start may have been killed before
+    /// the name was durable.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     /// The files in a folder, in any order.
     fn list(&self, folder: &Path) -> io::Result<Vec<Listed>>;
@@ -56,10 +57,9 @@ pub struct RealFiles;
 
 impl Files for RealFiles {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            return Ok(());
+        if !folder.is_dir() {
+            DirBuilder::new().mode(0o750).create(folder)?;
         }
-        DirBuilder::new().mode(0o750).create(folder)?;
         folder.parent().map_or(Ok(()), |parent| self.sync_folder(parent))
     }
 

@@ -1,7 +1,7 @@
 //! One daemon on one data folder.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -19,6 +19,8 @@ impl DataLock {
         let mut folder = fs::DirBuilder::new();
         folder.recursive(true).mode(0o750);
         folder.create(data_dir).map_err(LedgerError::data_dir("make the folder", data_dir, data_dir))?;
+        // An earlier start may have been killed before the folder's name was durable.
+        sync_parent(data_dir).map_err(LedgerError::data_dir("sync the folder above", data_dir, data_dir))?;
         let path = data_dir.join("lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
@@ -38,6 +40,16 @@ impl DataLock {
             .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
         written.map_err(LedgerError::data_dir("write to", &path, data_dir))?;
         Ok(Self { _file: file })
+    }
+}
+
+/// A parent that may not be opened belongs to somebody else, who made the folder.
+fn sync_parent(data_dir: &Path) -> io::Result<()> {
+    let parent = data_dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -120,6 +120,7 @@ impl Ledger {
             })?;
             segments = folder.list()?;
         }
+        folder.sync()?;
         // Only the last segment with blocks can hold a write that was never flushed; the one behind it is at most the spare.
         for segment in segments.iter().rev().take(2) {
             folder.settle(segment.number)?;

@@ -4,7 +4,7 @@
 //! block lies nothing but zeros and, at most, one block of which some 512-byte sectors arrived and others did not: a *torn
 //! tail*. Nobody was told of its records; it is cut. Everything else is *damage*, and acknowledged wins may be in it:
 //!
-//! - a whole block of this journal behind the place where the chain breaks, or anything in a later segment: what came before it was
+//! - the header of a block of this journal behind the place where the chain breaks, or anything in a later segment: what came before it was
 //!   durable when it was written;
 //! - something set further behind the break than one block reaches;
 //! - a broken block that sectors not arriving do not explain: its first sector is neither a right header nor zeros, or every sector
@@ -26,7 +26,9 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DamageReason {
     /// The chain breaks before its end.
-    #[error("{broken}, yet block {later} at offset {offset} is whole: records between them are lost")]
+    #[error(
+        "{broken}, yet block {later} begins at offset {offset}: records between them are lost, or it was written to a wrong place"
+    )]
     LaterBlock {
         /// What is wrong here.
         broken: BlockError,
@@ -35,9 +37,14 @@ pub enum DamageReason {
         /// Where it starts in its segment.
         offset: u64,
     },
-    /// The chain ended in an earlier segment, and yet something is written in this one.
-    #[error("something is written here, though the chain of blocks ends in an earlier segment")]
-    BehindTheEnd,
+    /// The chain breaks, and yet something is written in a later segment.
+    #[error(
+        "the chain of blocks breaks here, yet something is written in segment {later}: records between them are lost"
+    )]
+    BehindTheEnd {
+        /// The later segment.
+        later: SegmentNumber,
+    },
     /// Too far behind the last block for a write that did not finish.
     #[error("{broken}, and bytes are set up to offset {last}, further than one unfinished write reaches")]
     TooFar {
@@ -140,7 +147,8 @@ impl Walk {
             return Ok(()); // The spare.
         }
         if let Some(Tail::Torn(_)) = self.tail {
-            return Err(self.damage_at(number, 0, DamageReason::BehindTheEnd));
+            let ChainPoint { segment, offset, .. } = self.point;
+            return Err(self.damage_at(segment, offset, DamageReason::BehindTheEnd { later: number }));
         }
         while offset < bytes.len() {
             match Block::decode(&bytes[offset..]) {
@@ -221,7 +229,7 @@ impl Walk {
             return Ok(());
         };
         let damage = |reason| Err(self.damage_at(number, offset as u64, reason));
-        if let Some((later, place)) = self.later_block(rest) {
+        if let Some((later, place)) = self.later_block(&rest[..=last]) {
             let offset = (offset + place) as u64;
             return damage(DamageReason::LaterBlock { broken, later, offset });
         }
@@ -237,13 +245,14 @@ impl Walk {
         Ok(())
     }
 
-    /// A whole block of this journal, anywhere behind the start of `rest`.
+    /// The header of a block of this journal, anywhere behind the start of `rest`: a write that did not finish leaves none there. Every
+    /// sector is looked at, as a disk may put a block a few sectors beside its place and say that it is written.
     fn later_block(&self, rest: &[u8]) -> Option<(u64, usize)> {
-        let places = (JOURNAL_PAGE_BYTES..rest.len()).step_by(JOURNAL_PAGE_BYTES);
+        let places = (SECTOR_BYTES..rest.len()).step_by(SECTOR_BYTES);
         places.into_iter().find_map(|place| {
-            let block = Block::decode(&rest[place..]).ok()?;
-            let ours = self.point.journal.is_none_or(|journal| journal == block.header.journal);
-            ours.then_some((block.header.block, place))
+            let header = BlockHeader::decode(&rest[place..]).ok()?;
+            let ours = self.point.journal.is_none_or(|journal| journal == header.journal);
+            ours.then_some((header.block, place))
         })
     }
 

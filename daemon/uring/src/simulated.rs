@@ -59,9 +59,17 @@ struct Connection {
     outgoing_end: Option<PeerEnd>,
     /// Bytes that the peer's socket takes before sends have to wait.
     window: usize,
-    /// The peer closed its end: what is sent to it is answered with a reset.
-    peer_gone: bool,
+    peer: Peer,
     lasting: Option<Lasting>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Speaks,
+    /// It ended its stream, and reads on.
+    HasEnded,
+    /// It closed its end: what is sent to it is answered with a reset.
+    IsGone,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,7 +151,7 @@ impl SimulatedNetwork {
             outgoing: Vec::new(),
             outgoing_end: None,
             window: usize::MAX,
-            peer_gone: false,
+            peer: Peer::Speaks,
             lasting: None,
         });
         self.backlog.push_back(number);
@@ -154,11 +162,13 @@ impl SimulatedNetwork {
         &mut self.connections[peer.0 as usize]
     }
 
-    /// The peer writes. Goes nowhere once the connection was closed.
+    /// The peer writes. Goes nowhere once the connection was shut down or closed.
     pub fn peer_write(&mut self, peer: PeerId, bytes: &[u8]) {
         let connection = self.peer(peer);
-        assert!(connection.incoming_end.is_none() || !connection.open, "this peer has ended its stream");
-        connection.incoming.extend(bytes);
+        assert!(connection.peer == Peer::Speaks, "this peer has ended its stream");
+        if connection.incoming_end.is_none() {
+            connection.incoming.extend(bytes);
+        }
     }
 
     /// Takes what arrived at the peer.
@@ -178,14 +188,18 @@ impl SimulatedNetwork {
 
     /// The peer sends no more, but reads on.
     pub fn peer_shutdown_write(&mut self, peer: PeerId) {
-        self.peer(peer).incoming_end.get_or_insert(IncomingEnd::EndOfFile);
+        let connection = self.peer(peer);
+        connection.incoming_end.get_or_insert(IncomingEnd::EndOfFile);
+        if connection.peer == Peer::Speaks {
+            connection.peer = Peer::HasEnded;
+        }
     }
 
     /// The peer closes: the end of file comes from it, and what is sent to it afterwards meets a reset.
     pub fn peer_close(&mut self, peer: PeerId) {
         let connection = self.peer(peer);
         connection.incoming_end.get_or_insert(IncomingEnd::EndOfFile);
-        connection.peer_gone = true;
+        connection.peer = Peer::IsGone;
     }
 
     /// The peer breaks the connection: what it wrote and was not received is lost.
@@ -193,7 +207,7 @@ impl SimulatedNetwork {
         let connection = self.peer(peer);
         connection.incoming.clear();
         connection.incoming_end = Some(IncomingEnd::Reset);
-        connection.peer_gone = true;
+        connection.peer = Peer::IsGone;
     }
 
     /// Whether the network's user has not closed this peer's connection yet.
@@ -366,7 +380,7 @@ impl Connection {
         if self.outgoing_end.is_some() {
             return Err(Errno::EPIPE);
         }
-        if self.peer_gone {
+        if self.peer == Peer::IsGone {
             self.incoming_end = Some(IncomingEnd::Reset);
             return Ok(bytes.len());
         }

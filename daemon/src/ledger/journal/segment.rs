@@ -171,6 +171,12 @@ impl SegmentFolder {
         Ok(())
     }
 
+    /// Makes the names of the segments durable. An earlier daemon may have been killed between making one and this, and what is written to
+    /// a segment without a name is gone after a power cut.
+    pub fn sync(&self) -> Result<(), SegmentError> {
+        self.files.sync_folder(&self.path).map_err(SegmentError::io("sync", &self.path))
+    }
+
     /// Removes what a crash left of segments in the making.
     pub fn remove_unfinished(&self) -> Result<(), SegmentError> {
         for Listed { path, .. } in self.files.list(&self.path).map_err(SegmentError::io("list", &self.path))? {

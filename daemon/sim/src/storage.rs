@@ -1,0 +1,694 @@
+//! The disk of a history: what outlives the daemon. It holds files and names, knows what of both is durable, and does to them
+//! what disks do.
+//!
+//! Each file has three layers. `durable` is what a power cut leaves. The cache holds sectors that were written to the kernel and are not
+//! durable, or that a failed flush left behind: reads show them, and dropping the cache does not. `truth` is what the durable layer would
+//! be if the disk never corrupted anything: what an operator restores from a copy.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hongbao_uring::{DiskBuffer, DiskStage, Errno, WriteFailure, WritePath};
+use hongbaod::ledger::files::{Files, Listed};
+
+use crate::dice::Dice;
+use crate::fault::{Fault, FaultCounts};
+
+/// What a disk writes all or nothing of.
+pub(crate) const SECTOR_BYTES: usize = 512;
+
+/// A file, whatever its name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId(usize);
+
+/// How the block in flight ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Landing {
+    Written,
+    WriteFails,
+    FlushFails,
+    EndsShort,
+    /// Elsewhere in the journal, and said to be written.
+    Misdirected,
+    /// Nowhere, and said to be written.
+    Lost,
+}
+
+/// What the kernel knows of a sector and the disk may not.
+#[derive(Clone, Debug)]
+struct Cached {
+    bytes: [u8; SECTOR_BYTES],
+    /// To be written with the next flush. False for what a failed flush left behind.
+    dirty: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    durable: Vec<u8>,
+    truth: Vec<u8>,
+    cache: BTreeMap<usize, Cached>,
+    is_folder: bool,
+}
+
+/// A change of names that no sync of the folder has made durable.
+#[derive(Clone, Debug)]
+enum NameChange {
+    Linked(PathBuf, FileId),
+    Renamed(PathBuf, PathBuf),
+    Removed(PathBuf),
+}
+
+impl NameChange {
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Linked(path, _) | Self::Renamed(_, path) | Self::Removed(path) => path.parent(),
+        }
+    }
+}
+
+/// The write of a block, from its submission to what the ledger hears of it.
+#[derive(Debug)]
+struct Flight {
+    file: FileId,
+    offset: usize,
+    buffer: DiskBuffer,
+    length: usize,
+    /// The enter that submits it has come.
+    begun: bool,
+}
+
+/// A block that the disk said was written to its place, and was not.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    file: FileId,
+    offset: usize,
+    length: usize,
+    /// Where its header lies instead.
+    header_at: Option<(FileId, usize)>,
+}
+
+/// How a block's write ended, for the ledger's next enter.
+pub(crate) type Landed = (DiskBuffer, Result<(), WriteFailure>);
+
+/// Where corruption was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scar {
+    pub(crate) path: PathBuf,
+    pub(crate) sector: usize,
+}
+
+#[derive(Debug)]
+struct Platter {
+    files: Vec<File>,
+    names: BTreeMap<PathBuf, FileId>,
+    durable_names: BTreeMap<PathBuf, FileId>,
+    changes: Vec<NameChange>,
+    flight: Option<Flight>,
+    landed: Option<Landed>,
+    write_path: WritePath,
+    /// Bytes that the files may take together.
+    room: usize,
+    /// File operations that change something until the end comes in the midst of one.
+    fuse: Option<u32>,
+    is_down: bool,
+    /// A write that was lost, until another one after it was not.
+    lost: Option<Lost>,
+    /// File operations until one fails, once.
+    fails_in: Option<u32>,
+    dice: Dice,
+    counts: FaultCounts,
+    /// Of all that was written, in order.
+    digest: u64,
+}
+
+/// A handle on it; all of them are one disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage(Arc<Mutex<Platter>>);
+
+impl Storage {
+    pub(crate) fn new(write_path: WritePath, dice: Dice) -> Self {
+        Self(Arc::new(Mutex::new(Platter {
+            files: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            changes: Vec::new(),
+            flight: None,
+            landed: None,
+            write_path,
+            room: usize::MAX,
+            fuse: None,
+            is_down: false,
+            lost: None,
+            fails_in: None,
+            dice,
+            counts: FaultCounts::default(),
+            digest: 0,
+        })))
+    }
+
+    fn platter(&self) -> MutexGuard<'_, Platter> {
+        self.0.lock().expect("one thread has it, and a history that panicked is over")
+    }
+
+    /// The file of this name.
+    pub(crate) fn open(&self, path: &Path) -> Option<FileId> {
+        self.platter().names.get(path).copied()
+    }
+
+    /// A block's write is asked for; it begins with the next enter.
+    pub(crate) fn submit(&self, file: FileId, offset: usize, buffer: DiskBuffer, length: usize) {
+        let mut platter = self.platter();
+        assert!(platter.flight.is_none() && platter.landed.is_none(), "one write is in flight at a time");
+        assert!(offset + length <= platter.files[file.0].durable.len(), "a write lies within its file");
+        platter.flight = Some(Flight { file, offset, buffer, length, begun: false });
+    }
+
+    /// The ledger enters its ring: what was asked for begins, what has landed is told.
+    pub(crate) fn enter(&self) -> Option<Landed> {
+        let mut platter = self.platter();
+        if let Some(flight) = &mut platter.flight {
+            flight.begun = true;
+        }
+        platter.landed.take()
+    }
+
+    /// Whether a block is being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.platter().flight.as_ref().is_some_and(|flight| flight.begun)
+    }
+
+    /// The block in flight ends so.
+    pub(crate) fn land(&self, landing: Landing) {
+        self.platter().land(landing);
+    }
+
+    /// The process is gone, and the kernel lives on.
+    pub(crate) fn kill(&self) {
+        self.platter().kill();
+    }
+
+    /// The power is gone.
+    pub(crate) fn cut_power(&self) {
+        self.platter().cut_power();
+    }
+
+    /// The end comes in the midst of the file operation after so many that change something.
+    pub(crate) fn set_fuse(&self, operations: Option<u32>) {
+        self.platter().fuse = operations;
+    }
+
+    /// Whether the end has come in the midst of a file operation.
+    pub(crate) fn is_down(&self) -> bool {
+        self.platter().is_down
+    }
+
+    /// The file operation after so many fails, once.
+    pub(crate) fn fail_in(&self, operations: Option<u32>) {
+        self.platter().fails_in = operations;
+    }
+
+    /// Whether the failure asked for is still to come.
+    pub(crate) fn failure_is_pending(&self) -> bool {
+        self.platter().fails_in.is_some()
+    }
+
+    /// From now on there is room for so many bytes beyond those taken; `None` for no bound.
+    pub(crate) fn limit(&self, more: Option<usize>) {
+        let mut platter = self.platter();
+        platter.room = more.map_or(usize::MAX, |more| platter.taken() + more);
+    }
+
+    /// Changes a bit that the disk holds. Where there is nothing but zeros, one of those.
+    pub(crate) fn flip_bit(&self) {
+        self.platter().flip_bit();
+    }
+
+    /// Takes back that the last block was lost. Nothing can tell a journal whose last block never arrived from one that was
+    /// one block shorter: this is not promised, and `ARCHITECTURE.md` says so.
+    pub(crate) fn find_last_block(&self) {
+        let mut platter = self.platter();
+        if let Some(lost) = platter.lost.take_if(|lost| lost.header_at.is_none()) {
+            platter.find(lost);
+        }
+    }
+
+    /// Where the disk does not hold what it was told to.
+    pub(crate) fn scars(&self) -> Vec<Scar> {
+        let platter = self.platter();
+        let mut scars = Vec::new();
+        for (path, file) in &platter.names {
+            let file = &platter.files[file.0];
+            let sectors = file.durable.chunks(SECTOR_BYTES).zip(file.truth.chunks(SECTOR_BYTES)).enumerate();
+            let different = sectors.filter(|(_, (held, told))| held != told);
+            scars.extend(different.map(|(sector, _)| Scar { path: path.clone(), sector }));
+        }
+        scars
+    }
+
+    /// The operator restores what the disk was told from a copy.
+    pub(crate) fn restore(&self) {
+        for file in &mut self.platter().files {
+            file.durable.clone_from(&file.truth);
+            file.cache.clear();
+        }
+    }
+
+    /// What happened so far.
+    pub(crate) fn counts(&self) -> FaultCounts {
+        self.platter().counts.clone()
+    }
+
+    /// Of all that was written.
+    pub(crate) fn digest(&self) -> u64 {
+        self.platter().digest
+    }
+}
+
+impl Platter {
+    fn taken(&self) -> usize {
+        self.names.values().map(|file| self.files[file.0].durable.len()).sum()
+    }
+
+    fn note(&mut self, what: u64) {
+        self.digest = (self.digest ^ what).wrapping_mul(0x0100_0000_01B3).rotate_left(23);
+    }
+
+    fn land(&mut self, landing: Landing) {
+        let Some(flight) = self.flight.take_if(|flight| flight.begun) else { return };
+        let Flight { file, offset, buffer, length, .. } = flight;
+        self.note(landing as u64 ^ (offset as u64) << 8 ^ (length as u64) << 40);
+        let bytes = &buffer.bytes()[..length];
+        let failure = |stage, errno| Err(WriteFailure { stage, errno });
+        let outcome = match landing {
+            Landing::Written => {
+                self.files[file.0].write_all(offset, bytes);
+                self.lost = None;
+                Ok(())
+            }
+            Landing::WriteFails => {
+                self.write_some(file, offset, bytes);
+                failure(DiskStage::Write, Some(Errno::EIO))
+            }
+            Landing::EndsShort => {
+                self.write_some(file, offset, bytes);
+                failure(DiskStage::Write, None)
+            }
+            Landing::FlushFails => {
+                self.write_some(file, offset, bytes);
+                if self.write_path == WritePath::Linked {
+                    self.files[file.0].leave_behind(offset, bytes, false);
+                }
+                failure(DiskStage::Flush, Some(Errno::EIO))
+            }
+            Landing::Misdirected => {
+                self.misdirect(file, offset, bytes);
+                Ok(())
+            }
+            Landing::Lost => {
+                self.files[file.0].truth[offset..offset + length].copy_from_slice(bytes);
+                self.lost = Some(Lost { file, offset, length, header_at: None });
+                self.counts.count(Fault::LostWrite);
+                Ok(())
+            }
+        };
+        self.landed = Some((buffer, outcome));
+    }
+
+    fn find(&mut self, lost: Lost) {
+        let Lost { file, offset, length, .. } = lost;
+        let file = &mut self.files[file.0];
+        let told = file.truth[offset..offset + length].to_vec();
+        file.durable[offset..offset + length].copy_from_slice(&told);
+    }
+
+    /// Some of the sectors arrive.
+    fn write_some(&mut self, file: FileId, offset: usize, bytes: &[u8]) {
+        let count = bytes.len() / SECTOR_BYTES;
+        let pattern = Pattern::draw(&mut self.dice, count);
+        let mut arrived = 0;
+        for sector in (0..count).filter(|sector| pattern.has(*sector)) {
+            let start = sector * SECTOR_BYTES;
+            self.files[file.0].write_all(offset + start, &bytes[start..start + SECTOR_BYTES]);
+            arrived += 1;
+        }
+        self.note(arrived as u64);
+        // A block that went astray, and whose header was then written over by one that did not arrive whole, is as good as one that never
+        // arrived: see `find_last_block`.
+        let range = offset..offset + bytes.len();
+        let hidden = |lost: &mut Lost| lost.header_at.is_some_and(|(at, place)| at == file && range.contains(&place));
+        if let Some(lost) = self.lost.take_if(hidden) {
+            self.find(lost);
+        }
+        if arrived > 0 && arrived < count {
+            self.counts.count(Fault::TornBlock);
+        }
+    }
+
+    /// The block goes elsewhere in the journal, at any sector but its own.
+    fn misdirect(&mut self, file: FileId, offset: usize, bytes: &[u8]) {
+        self.files[file.0].truth[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let journal: Vec<_> =
+            self.names.values().copied().filter(|file| !self.files[file.0].durable.is_empty()).collect();
+        let other = if self.dice.chance(700) { file } else { self.dice.one_of(&journal) };
+        let places = self.files[other.0].durable.len().saturating_sub(bytes.len()) / SECTOR_BYTES + 1;
+        // Near misses are the ones that are hard to tell.
+        let own = offset / SECTOR_BYTES;
+        let near = own.saturating_sub(16)..(own + 17).min(places);
+        let place = if other == file && self.dice.chance(500) && !near.is_empty() {
+            near.start + self.dice.below(near.len())
+        } else {
+            self.dice.below(places)
+        };
+        if other == file && place == own {
+            return self.files[file.0].write_all(offset, bytes);
+        }
+        let start = place * SECTOR_BYTES;
+        let target = &mut self.files[other.0].durable;
+        let length = bytes.len().min(target.len() - start);
+        target[start..start + length].copy_from_slice(&bytes[..length]);
+        self.lost = Some(Lost { file, offset, length: bytes.len(), header_at: Some((other, start)) });
+        self.counts.count(Fault::Misdirected);
+    }
+
+    fn kill(&mut self) {
+        // What a dead process had asked for is done by the kernel, or not, or as far as it came.
+        if let Some(flight) = self.flight.take().filter(|flight| flight.begun) {
+            let pages = flight.length / 4096;
+            let done = self.dice.below(pages + 1) * 4096;
+            let bytes = &flight.buffer.bytes()[..done];
+            match self.write_path {
+                WritePath::Direct => self.files[flight.file.0].write_all(flight.offset, bytes),
+                WritePath::Linked => self.files[flight.file.0].leave_behind(flight.offset, bytes, true),
+            }
+        }
+        self.end();
+    }
+
+    fn cut_power(&mut self) {
+        if let Some(flight) = self.flight.take().filter(|flight| flight.begun) {
+            let Flight { file, offset, buffer, length, .. } = flight;
+            self.write_some(file, offset, &buffer.bytes()[..length]);
+        }
+        for index in 0..self.files.len() {
+            let cache = std::mem::take(&mut self.files[index].cache);
+            for (sector, cached) in cache.into_iter().filter(|(_, cached)| cached.dirty) {
+                if self.dice.chance(500) {
+                    self.files[index].write_all(sector * SECTOR_BYTES, &cached.bytes);
+                }
+            }
+        }
+        self.lose_names();
+        self.end();
+    }
+
+    fn end(&mut self) {
+        (self.landed, self.fuse, self.is_down, self.fails_in) = (None, None, false, None);
+    }
+
+    /// Of the changes that no sync has made durable, any may be undone, but not half of one.
+    fn lose_names(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        let pattern = Pattern::draw(&mut self.dice, changes.len());
+        let mut lost = false;
+        for (index, change) in changes.into_iter().enumerate() {
+            if pattern.has(index) {
+                apply(&mut self.durable_names, &change);
+            } else {
+                lost = true;
+            }
+        }
+        if lost {
+            self.counts.count(Fault::NameLost);
+        }
+        // What lies in a folder goes with its name.
+        let folders = self.durable_names.clone();
+        self.durable_names.retain(|path, file| {
+            let own = |(folder, id): (&PathBuf, &FileId)| path.parent() == Some(folder) && self.files[id.0].is_folder;
+            self.files[file.0].is_folder || folders.iter().any(own)
+        });
+        self.names.clone_from(&self.durable_names);
+    }
+
+    fn flip_bit(&mut self) {
+        let files: Vec<_> =
+            self.names.values().filter(|file| !self.files[file.0].durable.is_empty()).copied().collect();
+        if files.is_empty() {
+            return;
+        }
+        let file = self.dice.one_of(&files);
+        let bytes = &mut self.files[file.0].durable;
+        let written = bytes.chunks(4096).rposition(|page| page.iter().any(|byte| *byte != 0));
+        // Mostly where something is written, and there mostly in headers and records.
+        let byte = match written {
+            Some(page) if self.dice.chance(800) => {
+                let within = if self.dice.chance(700) { 384 } else { 4096 };
+                self.dice.below(page + 1) * 4096 + self.dice.below(within)
+            }
+            _ => self.dice.below(bytes.len()),
+        };
+        bytes[byte] ^= 1 << self.dice.below(8);
+        self.note(byte as u64);
+        self.counts.count(Fault::BitFlip);
+    }
+
+    /// Begins a file operation that changes something.
+    fn begin(&mut self) -> io::Result<()> {
+        self.look()?;
+        if let Some(left) = &mut self.fuse {
+            if *left == 0 {
+                self.is_down = true;
+                self.counts.count(Fault::CrashInFiles);
+                return Ok(());
+            }
+            *left -= 1;
+        }
+        Ok(())
+    }
+
+    /// Begins a file operation that changes nothing.
+    fn look(&mut self) -> io::Result<()> {
+        if self.is_down {
+            return Err(Errno::EIO.into());
+        }
+        match self.fails_in {
+            Some(0) => {
+                self.fails_in = None;
+                self.counts.count(Fault::FileError);
+                Err(Errno::EIO.into())
+            }
+            left => {
+                self.fails_in = left.map(|left| left - 1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a file operation: with an error where the end came in its midst.
+    fn done(&self) -> io::Result<()> {
+        if self.is_down { Err(Errno::EIO.into()) } else { Ok(()) }
+    }
+
+    /// Whether an operation whose midst the end came in was still done.
+    fn is_still_done(&mut self) -> bool {
+        !self.is_down || self.dice.chance(500)
+    }
+
+    fn file(&self, path: &Path) -> io::Result<FileId> {
+        self.names.get(path).copied().ok_or_else(|| Errno::ENOENT.into())
+    }
+
+    fn change(&mut self, change: NameChange) -> io::Result<()> {
+        if self.is_still_done() {
+            apply(&mut self.names, &change);
+            self.changes.push(change);
+        }
+        self.done()
+    }
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, FileId>, change: &NameChange) {
+    match change {
+        NameChange::Linked(path, file) => drop(names.insert(path.clone(), *file)),
+        NameChange::Renamed(from, to) => {
+            if let Some(file) = names.remove(from) {
+                names.insert(to.clone(), file);
+            }
+        }
+        NameChange::Removed(path) => drop(names.remove(path)),
+    }
+}
+
+impl File {
+    fn write_all(&mut self, offset: usize, bytes: &[u8]) {
+        for layer in [&mut self.durable, &mut self.truth] {
+            let end = offset + bytes.len();
+            if layer.len() < end {
+                layer.resize(end, 0);
+            }
+            layer[offset..end].copy_from_slice(bytes);
+        }
+    }
+
+    /// Puts into the cache what a write brought to the kernel.
+    fn leave_behind(&mut self, offset: usize, bytes: &[u8], dirty: bool) {
+        for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+            let bytes = sector.try_into().expect("whole sectors");
+            self.cache.insert(offset / SECTOR_BYTES + index, Cached { bytes, dirty });
+        }
+    }
+
+    fn flush(&mut self) {
+        let dirty: Vec<_> =
+            self.cache.iter().filter(|(_, cached)| cached.dirty).map(|(at, cached)| (*at, cached.bytes)).collect();
+        for (sector, bytes) in dirty {
+            self.write_all(sector * SECTOR_BYTES, &bytes);
+            self.cache.remove(&sector);
+        }
+    }
+}
+
+impl Files for Storage {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.begin()?;
+        if !platter.names.contains_key(folder) {
+            platter.files.push(File { is_folder: true, ..File::default() });
+            let id = FileId(platter.files.len() - 1);
+            platter.change(NameChange::Linked(folder.to_owned(), id))?;
+        }
+        platter.done()?;
+        drop(platter);
+        folder.parent().map_or(Ok(()), |parent| self.sync_folder(parent))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
+        let mut platter = self.platter();
+        platter.look()?;
+        let within = platter.names.iter().filter(|(path, _)| path.parent() == Some(folder));
+        Ok(within
+            .map(|(path, file)| Listed { path: path.clone(), bytes: platter.files[file.0].durable.len() as u64 })
+            .collect())
+    }
+
+    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.look()?;
+        let file = platter.file(path)?;
+        let file = &platter.files[file.0];
+        bytes.clone_from(&file.durable);
+        for (sector, cached) in &file.cache {
+            bytes[sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES].copy_from_slice(&cached.bytes);
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.begin()?;
+        platter.files.push(File::default());
+        let id = FileId(platter.files.len() - 1);
+        platter.change(NameChange::Linked(path.to_owned(), id))
+    }
+
+    fn write(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.begin()?;
+        let (file, offset) = (platter.file(path)?, offset as usize);
+        let more = (offset + bytes.len()).saturating_sub(platter.files[file.0].durable.len());
+        if more > 0 && platter.taken().saturating_add(more) > platter.room {
+            platter.counts.count(Fault::DiskFull);
+            return Err(Errno::ENOSPC.into());
+        }
+        if platter.is_down {
+            platter.write_some(file, offset, bytes);
+            return platter.done();
+        }
+        platter.files[file.0].write_all(offset, bytes);
+        platter.note(offset as u64 ^ (bytes.len() as u64) << 32);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.begin()?;
+        platter.file(from)?;
+        platter.change(NameChange::Renamed(from.to_owned(), to.to_owned()))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.begin()?;
+        platter.file(path)?;
+        platter.change(NameChange::Removed(path.to_owned()))
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.begin()?;
+        if platter.is_still_done() {
+            let (within, elsewhere) =
+                std::mem::take(&mut platter.changes).into_iter().partition(|change| change.folder() == Some(folder));
+            platter.changes = elsewhere;
+            let within: Vec<NameChange> = within;
+            for change in within {
+                apply(&mut platter.durable_names, &change);
+            }
+        }
+        platter.done()
+    }
+
+    fn settle(&self, path: &Path) -> io::Result<()> {
+        let mut platter = self.platter();
+        platter.begin()?;
+        let file = platter.file(path)?;
+        if platter.is_still_done() {
+            platter.files[file.0].flush();
+            platter.files[file.0].cache.clear();
+        }
+        platter.done()
+    }
+}
+
+/// Which of some things arrive, of those that were on their way when the end came.
+#[derive(Clone, Copy, Debug)]
+enum Pattern {
+    None,
+    All,
+    /// The first so many.
+    First(usize),
+    /// All but the first so many.
+    ButFirst(usize),
+    /// All but one.
+    But(usize),
+    /// Each by chance: the bits.
+    Some([u64; 8]),
+}
+
+impl Pattern {
+    fn draw(dice: &mut Dice, count: usize) -> Self {
+        if count == 0 {
+            return Self::All;
+        }
+        match dice.below(6) {
+            0 => Self::None,
+            1 => Self::All,
+            2 => Self::First(dice.below(count + 1)),
+            3 => Self::ButFirst(dice.below(count + 1)),
+            4 => Self::But(dice.below(count)),
+            _ => Self::Some(std::array::from_fn(|_| dice.any())),
+        }
+    }
+
+    fn has(&self, index: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::First(count) => index < *count,
+            Self::ButFirst(count) => index >= *count,
+            Self::But(one) => index != *one,
+            Self::Some(bits) => bits[index / 64 % 8] & (1 << (index % 64)) != 0,
+        }
+    }
+}
