@@ -224,14 +224,14 @@ impl Client {
                 let bytes: Vec<u8> = (0..around.dice.between(1, 20)).map(|_| around.dice.any() as u8).collect();
                 link.unsent.extend(bytes);
             } else if around.dice.chance(100) {
-                link.say(ClientFrame::Ping { nonce: around.dice.any() as u32 });
+                link.say(&ClientFrame::Ping { nonce: around.dice.any() as u32 });
             } else if around.dice.chance(700) {
                 if self.sequence == 0 || !around.happens(Fault::RepeatedShake, 60) {
                     self.sequence += 1;
                 }
                 let sequence = self.sequence;
                 link.waiting.push(sequence);
-                link.say(ClientFrame::Shake { sequence });
+                link.say(&ClientFrame::Shake { sequence });
                 around.model.shakes(self.user);
                 around.heard.shakes += 1;
             }
@@ -267,14 +267,14 @@ impl Client {
 }
 
 impl Link {
-    fn say(&mut self, frame: ClientFrame) {
+    fn say(&mut self, frame: &ClientFrame) {
         self.unsent.extend_from_slice(frame.encode().as_bytes());
     }
 
     fn say_hello(&mut self, user: UserId, model: &Model) {
         self.stage = Stage::Greeted;
         self.promised = model.promised(user);
-        self.say(ClientFrame::Hello { version_min: 1, version_max: 1, user });
+        self.say(&ClientFrame::Hello { version_min: 1, version_max: 1, user });
     }
 
     fn hear(&mut self, user: UserId, frame: ServerFrame, around: &mut Around<'_>) -> Checked {
@@ -300,19 +300,19 @@ impl Link {
                 (self.stage, self.to_be_shown) = (Stage::Welcomed, u32::from(earlier_wins_shown));
                 self.check_shown(user)
             }
-            ServerFrame::Envelope { envelope, shown_again: true, .. } => {
+            ServerFrame::Envelope { envelope, shown_again: true, receipt, .. } => {
                 let Some(left) = self.to_be_shown.checked_sub(1) else {
                     violated!("user {user} was shown an envelope more than the welcome counted")
                 };
                 self.to_be_shown = left;
                 self.shown.push(envelope.id);
                 around.heard.shown_again += 1;
-                around.model.shown(user, &envelope, true)?;
+                around.model.shown(user, &envelope, receipt, true)?;
                 self.check_shown(user)
             }
-            ServerFrame::Envelope { sequence, envelope, shown_again: false } => {
+            ServerFrame::Envelope { sequence, envelope, shown_again: false, receipt } => {
                 around.heard.envelopes += 1;
-                around.model.shown(user, &envelope, false)?;
+                around.model.shown(user, &envelope, receipt, false)?;
                 self.answered(user, sequence)
             }
             ServerFrame::UserLimit { sequence } => {
@@ -329,7 +329,11 @@ impl Link {
             ServerFrame::Error { code, .. } if !self.is_abusive && code != ErrorCode::LoginTimeout => {
                 violated!("user {user} kept to the protocol and was told {code:?}")
             }
-            ServerFrame::Error { .. } | ServerFrame::Pong { .. } | ServerFrame::GoAway { .. } => Ok(()),
+            ServerFrame::Error { .. }
+            | ServerFrame::Pong { .. }
+            | ServerFrame::GoAway { .. }
+            | ServerFrame::GiftListed { .. } => Ok(()),
+            other => violated!("user {user} sent no gift and was told {other:?}"),
         }
     }
 

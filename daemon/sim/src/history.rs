@@ -294,7 +294,7 @@ impl<'a, 't> History<'a, 't> {
                 self.storage.fail_in(Some(self.dice.below(20) as u32));
             }
             let may_fail = self.storage.failure_is_pending();
-            let opened = machine::open(self.plan, &self.storage, self.clock, self.dice.any());
+            let opened = machine::open(self.plan, &self.storage, self.clock);
             let failed = may_fail && !self.storage.failure_is_pending();
             self.storage.fail_in(None);
             if self.storage.is_down() {

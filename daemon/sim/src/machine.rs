@@ -141,7 +141,7 @@ pub(crate) struct Ended {
 }
 
 /// Reads the journal, as a start does.
-pub(crate) fn open(plan: &Plan, storage: &Storage, clock: Clock, random: u64) -> Result<Ledger, LedgerError> {
+pub(crate) fn open(plan: &Plan, storage: &Storage, clock: Clock) -> Result<Ledger, LedgerError> {
     let options = LedgerOptions {
         segment_bytes: plan.segment_pages as u64 * 4096,
         write_path: plan.write_path,
@@ -149,7 +149,8 @@ pub(crate) fn open(plan: &Plan, storage: &Storage, clock: Clock, random: u64) ->
         batch_bounds: BatchBounds { block_bytes: plan.block_pages * 4096, logins: plan.logins_waiting },
         ..LedgerOptions::new(data_dir(), plan.caps)
     };
-    let mut ledger = Ledger::open_on(Arc::new(storage.clone()), options, Boot { unix_us: clock.unix_us(), random })?;
+    let mut ledger =
+        Ledger::open_on(Arc::new(storage.clone()), options, Boot { unix_us: clock.unix_us(), random: plan.seed })?;
     ledger.bind(CAMPAIGN, SERVER)?;
     Ok(ledger)
 }

@@ -1,7 +1,7 @@
 //! What must be true, kept apart from the daemon's own books: it knows what was seeded and what clients were told, and holds both
 //! against what the daemon tells them next and what a start finds in the journal.
 
-use hongbao_protocol::{Cents, Envelope, EnvelopeId, UserId};
+use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, UserId};
 use hongbaod::ledger::accounts::{Accounts, Caps};
 
 /// A promise was broken: which, in words.
@@ -22,6 +22,8 @@ struct Seeded {
     envelope: Envelope,
     /// Whose it is, as far as anybody was told or a start has found.
     owner: Option<UserId>,
+    /// What its owner was given for it.
+    receipt: Option<Receipt>,
     /// A shake was answered with it.
     answered: bool,
     /// Its owner was told, or a start has found it: it must never be lost again.
@@ -50,8 +52,13 @@ pub(crate) struct Model {
 impl Model {
     /// `seeded` is in the order of the files, each with `per_file` envelopes; users are numbered from 1.
     pub(crate) fn new(seeded: &[Envelope], per_file: usize, users: usize, caps: Caps) -> Self {
-        let unowned =
-            |envelope: &Envelope| Seeded { envelope: *envelope, owner: None, answered: false, promised: false };
+        let unowned = |envelope: &Envelope| Seeded {
+            envelope: *envelope,
+            owner: None,
+            receipt: None,
+            answered: false,
+            promised: false,
+        };
         let persons = vec![Person::default(); users];
         Self { seeded: seeded.iter().map(unowned).collect(), persons, caps, per_file }
     }
@@ -82,7 +89,7 @@ impl Model {
     }
 
     /// The user was shown an envelope: as the answer to a shake, or again.
-    pub(crate) fn shown(&mut self, user: UserId, envelope: &Envelope, again: bool) -> Checked {
+    pub(crate) fn shown(&mut self, user: UserId, envelope: &Envelope, receipt: Receipt, again: bool) -> Checked {
         let Some(seeded) = self.find(envelope.id) else {
             violated!("envelope {} was shown, which nobody seeded", envelope.id)
         };
@@ -100,6 +107,9 @@ impl Model {
             violated!("envelope {} answered two shakes", envelope.id);
         }
         seeded.answered |= !again;
+        if *seeded.receipt.get_or_insert(receipt) != receipt {
+            violated!("envelope {} came with another receipt than before", envelope.id);
+        }
         self.own(user, envelope.id)
     }
 
