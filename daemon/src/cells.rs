@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admin::Command;
+
 /// One number with one writer.
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
@@ -77,11 +79,15 @@ pub enum CloseReason {
     Full,
     /// The daemon stops.
     Stopping,
+    /// An operator ended it.
+    Dismissed,
+    /// An operator barred its user.
+    Barred,
 }
 
 impl CloseReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Peer,
         Self::Broken,
         Self::Protocol,
@@ -90,6 +96,8 @@ impl CloseReason {
         Self::SlowReader,
         Self::Full,
         Self::Stopping,
+        Self::Dismissed,
+        Self::Barred,
     ];
 
     /// Its label value in the metrics.
@@ -103,6 +111,8 @@ impl CloseReason {
             Self::SlowReader => "slow_reader",
             Self::Full => "full",
             Self::Stopping => "stopping",
+            Self::Dismissed => "dismissed",
+            Self::Barred => "barred",
         }
     }
 }
@@ -111,6 +121,8 @@ impl CloseReason {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SetCells {
+    /// Commands of control that are in force.
+    pub commands_obeyed: Cell,
     /// Connections accepted.
     pub connections_opened: Cell,
     /// Connections open now.
@@ -185,6 +197,8 @@ pub struct SetCells {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct LedgerCells {
+    /// Commands of control that are in force.
+    pub commands_obeyed: Cell,
     /// Envelopes issued, those of earlier runs included.
     pub issued: Cell,
     /// Cents in them.
@@ -225,6 +239,8 @@ pub struct LedgerCells {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct FeederCells {
+    /// Commands of control that are in force.
+    pub commands_obeyed: Cell,
     /// Seed files accepted.
     pub seed_files: Cell,
     /// Seed files refused.
@@ -255,6 +271,42 @@ pub struct FeederCells {
     pub unissued_cents: Cell,
     /// Issue rate in force, envelopes a second.
     pub issue_rate: Cell,
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum CommandOutcome {
+    /// It is in force.
+    Done,
+    /// It was wrong, or could not be done now.
+    Refused,
+    /// Some thread had not obeyed when the answer could wait no longer.
+    Late,
+}
+
+impl CommandOutcome {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Done, Self::Refused, Self::Late];
+
+    /// Its label value in the metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// What control counts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ControlCells {
+    /// Commands, by name and [`CommandOutcome`].
+    pub commands: [[Cell; CommandOutcome::ALL.len()]; Command::NAMES.len()],
+    /// Reloads of the configuration: those refused, and those done.
+    pub reloads: [Cell; 2],
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What the daemon is configured with. Precedence: flag, environment (`HONGBAO_*`), file, default.
 
+mod live;
 mod settings;
 mod shape;
-mod units;
 mod validate;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use hongbao_protocol::ServerId;
 use serde::Serialize;
 
+pub use live::LIVE_KEYS;
 pub use settings::{Descriptors, JournalWrite, LogFormat, LogLevel, Settings};
 pub use shape::{SPREAD_DEVIATIONS, Shape, places_for};
-pub use units::{Cap, Count, Period, Pin, Rate, Size, UnitError};
 pub use validate::{Host, LISTENERS_AND_FILES, connections_beyond_files};
 
 use crate::exit::{Exit, Failure};
 use crate::limits;
+pub use crate::units::{Cap, Count, Period, Pin, Rate, Size, UnitError};
 
 /// Everything in force, nothing left open. As JSON it is a configuration file that gives the same again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +27,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of /metrics and /healthz.
     pub metrics_listen: SocketAddr,
+    /// Where operators reach the daemon; `None` where it is not to be reached, but that the demo campaign always is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_socket: Option<PathBuf>,
     /// Folder of the seed files and folder of the ledger; `None` runs the demo campaign.
     #[serde(flatten)]
     pub folders: Option<Folders>,
@@ -116,6 +120,7 @@ impl Config {
         let config = Self {
             listen: settings.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8866))),
             metrics_listen: settings.metrics_listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9866))),
+            admin_socket: settings.admin_socket,
             folders,
             server_id: ServerId(settings.server_id.unwrap_or(1)),
             connections: settings.connections,

@@ -23,6 +23,14 @@ pub enum Exit {
     Config = 78,
 }
 
+impl Exit {
+    /// The one with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        let all = [Self::Usage, Self::Data, Self::Unavailable, Self::Os, Self::Io, Self::Permission, Self::Config];
+        all.into_iter().find(|exit| *exit as u8 == code)
+    }
+}
+
 /// A command's failure: what went wrong, what to do about it, and the exit code.
 #[derive(Debug)]
 pub struct Failure {

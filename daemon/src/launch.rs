@@ -8,30 +8,34 @@ mod demo;
 mod port;
 mod prepare;
 mod queues;
+mod reload;
 mod threads;
 
 pub use prepare::raise_limits;
+pub use reload::Sources;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::config::{Config, Host};
-use crate::control::{self, Begin, Signals};
+use crate::control::{self, AdminSocket, Begin, Desk, Signals};
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::metrics::Balance;
 use crate::service::Manager;
 use prepare::Prepared;
+use reload::Reloader;
 use threads::Threads;
 
 /// Serves until it is told to stop.
 ///
 /// Where any part cannot start, those that did are stopped again and the first failure is told.
-pub fn serve(config: &Config, host: &Host) -> Result<(), Failure> {
+pub fn serve(config: &Config, host: &Host, sources: Sources<'_>) -> Result<(), Failure> {
     let manager = Manager::find();
-    let outcome = serve_under(manager, config, host);
+    let outcome = serve_under(manager, config, host, sources);
     if let Err(failure) = &outcome {
         // `systemctl status` shows it, whatever the log has been through since.
         manager.status(failure.message.lines().next().unwrap_or_default());
@@ -39,17 +43,23 @@ pub fn serve(config: &Config, host: &Host) -> Result<(), Failure> {
     outcome
 }
 
-fn serve_under(manager: Manager, config: &Config, host: &Host) -> Result<(), Failure> {
-    let folders = match &config.folders {
-        Some(folders) => folders.clone(),
-        None => demo::make(config.server_id)?,
+fn serve_under(manager: Manager, config: &Config, host: &Host, sources: Sources<'_>) -> Result<(), Failure> {
+    let mut admin_socket = config.admin_socket.clone();
+    let folders = if let Some(folders) = &config.folders {
+        folders.clone()
+    } else {
+        let folders = demo::make(config.server_id)?;
+        admin_socket.get_or_insert_with(|| folders.data_dir.with_file_name("admin.sock"));
+        folders
     };
+    let admin = admin_socket.as_deref().map(AdminSocket::bind).transpose()?;
     let prepared = Prepared::new(config, host, &folders, manager)?;
     let (listen, metrics_listen) = (prepared.listen, prepared.metrics_listen);
     // From here on a signal means an orderly stop; before, there was nothing to put in order.
     let signals = Signals::take()
-        .map_err(|error| Failure::new(Exit::Os, format!("taking the signals SIGTERM and SIGINT: {error}")))?;
-    let (threads, mut commands) = Threads::start(config, prepared)?;
+        .map_err(|error| Failure::new(Exit::Os, format!("taking the signals SIGTERM, SIGINT and SIGHUP: {error}")))?;
+    let plan = reload::plan(config);
+    let (threads, mut commands) = Threads::start(config, &plan, prepared)?;
     let ready = threads.wait_until_ready(&signals).and_then(|started| {
         let heartbeat = started.is_some().then(|| threads.heartbeat(manager)).transpose()?;
         Ok(started.zip(heartbeat))
@@ -62,7 +72,8 @@ fn serve_under(manager: Manager, config: &Config, host: &Host) -> Result<(), Fai
             idle_connection_bytes = started.idle_connection_bytes,
             "listening on {listen}; metrics on http://{metrics_listen}/metrics"
         );
-        tell_ready(config, listen, metrics_listen, started.envelopes_left);
+        tell_admin(admin.as_ref());
+        tell_ready(config, listen, metrics_listen, admin.as_ref(), started.envelopes_left);
         manager.ready(&format!("serving on {listen}; {} envelopes left", started.envelopes_left));
         Begin::Serving
     } else {
@@ -76,7 +87,11 @@ fn serve_under(manager: Manager, config: &Config, host: &Host) -> Result<(), Fai
         }
         manager.stopping("sending clients away, flushing the ledger");
     };
-    let watched = control::run(&signals, &mut commands, &threads.watched(), stop_time_max, begin, &stopping);
+    let reloader = Reloader::new(sources, *host, config.clone());
+    let mut desk = Desk::new(admin, plan, threads.survey(config, listen), Box::new(reloader), threads.control_cells());
+    let watched = control::run(&signals, &mut commands, &mut desk, &threads.watched(), stop_time_max, begin, &stopping);
+    // Nobody is to speak to a daemon that is gone.
+    drop(desk);
     // Where the watch itself failed, they still have to end.
     commands.stop();
     let (balance, ended) = threads.join();
@@ -99,22 +114,39 @@ fn balanced(balance: &Balance) -> Result<(), Failure> {
 
 /// What a program that started the daemon waits for: one line of JSON, whatever the log's format and level.
 #[derive(Serialize)]
-struct ReadyLine {
+struct ReadyLine<'a> {
     ready: bool,
     process: u32,
     listen: SocketAddr,
     metrics_listen: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_socket: Option<&'a Path>,
     sets: u32,
     connections: u64,
     envelopes_left: u64,
 }
 
-fn tell_ready(config: &Config, listen: SocketAddr, metrics_listen: SocketAddr, envelopes_left: u64) {
+fn tell_admin(admin: Option<&AdminSocket>) {
+    if let Some(socket) = admin {
+        tracing::info!("orders are taken: hongbaod ctl --socket {} status", socket.path().display());
+    } else {
+        tracing::warn!("no --admin-socket: this daemon takes no orders while it runs");
+    }
+}
+
+fn tell_ready(
+    config: &Config,
+    listen: SocketAddr,
+    metrics_listen: SocketAddr,
+    admin: Option<&AdminSocket>,
+    envelopes_left: u64,
+) {
     let line = ReadyLine {
         ready: true,
         process: std::process::id(),
         listen,
         metrics_listen,
+        admin_socket: admin.map(AdminSocket::path),
         sets: config.sets,
         connections: u64::from(config.sets) * u64::from(config.connections_per_set),
         envelopes_left,

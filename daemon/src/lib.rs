@@ -1,5 +1,6 @@
 //! hongbaod's parts. `main` only parses the command line; `launch` is the one place that sees all of them.
 
+pub mod admin;
 pub mod cells;
 pub mod cli;
 pub mod config;
@@ -17,3 +18,4 @@ pub mod preflight;
 pub mod seed;
 pub mod service;
 pub mod set;
+pub mod units;

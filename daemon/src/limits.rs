@@ -36,10 +36,39 @@ pub const fn ledger_verdicts_per_set(requests: usize) -> usize {
 pub const COMMANDS_PER_THREAD: usize = 16;
 
 /// Envelopes a SET may hold ready, by the issue rate: 50 ms worth of the whole machine's rate, so that one busy SET can take it
-/// all, and never fewer than 16.
+/// all; and never fewer than serve 51,200 a second, as the rate may be raised while it runs. What it does hold follows its shakes.
 pub fn stock_capacity(issue_rate_per_second: u64) -> usize {
-    (issue_rate_per_second / 20).clamp(16, 16_384) as usize
+    (issue_rate_per_second / 20).clamp(512, 16_384) as usize
 }
+
+/// Users who may be barred at a time: each SET keeps them all.
+pub const BARRED_USERS_MAX: usize = 1024;
+
+// The admin socket.
+
+/// Clients of the admin socket at a time; one more is told so.
+pub const ADMIN_CLIENTS_MAX: usize = 16;
+
+/// Bytes of a command, and so of a line from an admin client.
+pub const ADMIN_LINE_BYTES_MAX: usize = 4096;
+
+/// Bytes of an answer: the status of 256 SETs with room to spare.
+pub const ADMIN_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// How long an admin client may take for a command, and for reading its answer, in milliseconds. One that has nothing to say may stay, as
+/// `ctl status --watch` does, for so long between two commands.
+pub const ADMIN_PATIENCE_MS: u64 = 10_000;
+
+/// How long an answer waits for the threads to obey, in milliseconds: what is not in force then is named in it.
+pub const COMMAND_IN_FORCE_MS: u64 = 1_000;
+
+/// How often control looks whether a command is in force, in milliseconds.
+pub const COMMAND_LOOK_MS: u64 = 1;
+
+/// How often control samples the counters for the rates it tells, in milliseconds, and how many samples it keeps.
+pub const SAMPLE_EVERY_MS: u64 = 1_000;
+/// See [`SAMPLE_EVERY_MS`].
+pub const SAMPLES_KEPT: usize = 11;
 
 // Seed files on disk.
 

@@ -92,14 +92,63 @@ pub enum Refusal {
     Halted,
 }
 
-/// What control tells a SET.
+/// What clients are held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Shortest time between two shakes of a connection, in milliseconds; 0 lifts the rule.
+    pub shake_interval_ms: u32,
+    /// A connection that has not said hello after this many milliseconds is closed.
+    pub login_timeout_ms: u32,
+    /// A connection that sent nothing for this many milliseconds is closed.
+    pub idle_timeout_ms: u32,
+    /// Envelopes one user may have; 0 lifts the cap. The ledger decides; the SET spares it the questions it can answer itself.
+    pub wins_per_user: u32,
+}
+
+/// Which connections an operator means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All of this user.
+    User(UserId),
+    /// The one in this place of the SET's slab, whoever's it is.
+    Slot(u32),
+}
+
+/// What control tells a SET. Each is counted in `commands_obeyed` once it is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetCommand {
+    /// Whether to give the stock back and hand out nothing.
+    Hold(bool),
+    /// Hold clients to these rules from now on.
+    Rules(Rules),
+    /// Send these away; they may come back.
+    Dismiss(Whom),
+    /// Refuse this user from now on, and send their connections away for so long.
+    Bar {
+        /// Whom.
+        user: UserId,
+        /// The time they are told to stay away, in milliseconds.
+        retry_after_ms: u32,
+    },
+    /// Serve this user again.
+    Unbar(UserId),
     /// Stop accepting, finish what is in flight, send everyone away, give the stock back, end the thread.
     Stop,
 }
 
-/// What control tells the feeder.
+/// What control tells the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerCommand {
+    /// From now on a user may have so many envelopes, and so many of one sponsor; 0 for no limit.
+    Caps {
+        /// In all.
+        per_user: u32,
+        /// Of one sponsor.
+        per_sponsor: u32,
+    },
+}
+
+/// What control tells the feeder. Each is counted in `commands_obeyed` once it is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeederCommand {
     /// From now on this many envelopes a second; [`ISSUE_RATE_UNLIMITED`](crate::limits::ISSUE_RATE_UNLIMITED) for no limit.

@@ -35,6 +35,10 @@ pub enum Parting {
     GoAwayIdle,
     /// Go-away: the user has logged in on another connection.
     GoAwayReplaced,
+    /// Go-away: an operator ended the connection.
+    GoAwayDismissed,
+    /// Go-away: an operator barred the user.
+    GoAwayBarred,
     /// The server says that we broke the protocol by a late hello.
     ErrorLoginTimeout,
     /// The server says that we broke the protocol in another way.
@@ -44,7 +48,7 @@ pub enum Parting {
 }
 
 impl Parting {
-    const ALL: [(Self, &'static str); 16] = [
+    const ALL: [(Self, &'static str); 18] = [
         (Self::Refused, "refused"),
         (Self::Reset, "reset"),
         (Self::TimedOut, "timed_out"),
@@ -58,6 +62,8 @@ impl Parting {
         (Self::GoAwayStopping, "go_away_stopping"),
         (Self::GoAwayIdle, "go_away_idle"),
         (Self::GoAwayReplaced, "go_away_replaced"),
+        (Self::GoAwayDismissed, "go_away_dismissed"),
+        (Self::GoAwayBarred, "go_away_barred"),
         (Self::ErrorLoginTimeout, "error_login_timeout"),
         (Self::ErrorFrame, "error_frame"),
         (Self::BadFrame, "bad_frame"),
@@ -84,6 +90,8 @@ impl From<GoAwayReason> for Parting {
             GoAwayReason::Stopping => Self::GoAwayStopping,
             GoAwayReason::Idle => Self::GoAwayIdle,
             GoAwayReason::Replaced => Self::GoAwayReplaced,
+            GoAwayReason::Dismissed => Self::GoAwayDismissed,
+            GoAwayReason::Barred => Self::GoAwayBarred,
         }
     }
 }

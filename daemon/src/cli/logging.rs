@@ -3,29 +3,38 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, registry, reload};
 
 use crate::config::{LogFormat, LogLevel};
 
-/// Starts it, once for the process.
-pub(super) fn start(format: LogFormat, level: LogLevel) {
+/// Starts it, once for the process. The result changes the level later.
+pub(super) fn start(format: LogFormat, level: LogLevel) -> impl Fn(LogLevel) {
     let terminal = std::io::stderr().is_terminal();
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let subscriber = fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false);
+    let (filter, handle) = reload::Layer::new(filter_of(level));
+    let subscriber = registry().with(filter);
+    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     if json {
-        subscriber.json().flatten_event(true).init();
+        subscriber.with(layer.json().flatten_event(true)).init();
     } else {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        subscriber.with_ansi(colour).init();
+        subscriber.with(layer.with_ansi(colour)).init();
+    }
+    // The subscriber lives as long as the process, and so this cannot fail.
+    move |level| drop(handle.reload(filter_of(level)))
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
     }
 }

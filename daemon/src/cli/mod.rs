@@ -2,6 +2,7 @@
 //! exit code.
 
 mod config;
+mod ctl;
 mod logging;
 mod pages;
 mod preflight;
@@ -30,6 +31,7 @@ Examples:
   hongbaod serve --config /etc/hongbao/hongbaod.json
   hongbaod preflight --connections 1M         whether this host holds a million, and what is short
   hongbaod config show --issue-rate 500/s     what would be in force
+  hongbaod ctl status                         how the running daemon stands
 
 Every setting is a flag, a variable HONGBAO_... or a key of the configuration file, in this order of precedence.
 Exit codes are those of sysexits.h: 64 usage, 65 data, 69 unavailable, 71 system, 74 I/O, 77 permission, 78 configuration.";
@@ -56,6 +58,8 @@ enum Command {
     /// Make, check and show seed files
     #[command(after_help = SEED_EXAMPLES)]
     Seed(seed::command::SeedArgs),
+    /// Tell how a running daemon stands, and change it while it runs
+    Ctl(ctl::CtlArgs),
     /// Check, show, export and reconcile the ledger
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger(ledger::command::LedgerArgs),
@@ -83,6 +87,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Preflight(arguments) => preflight::run(arguments),
         Command::Seed(arguments) => seed::command::run(arguments),
+        Command::Ctl(arguments) => ctl::run(arguments),
         Command::Ledger(arguments) => ledger::command::run(arguments),
         Command::Config(arguments) => config::run(arguments),
         Command::Pages(arguments) => pages::run(&arguments),

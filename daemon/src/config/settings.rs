@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::units::{Cap, Count, Period, Pin, Rate, Size};
+use crate::units::{Cap, Count, Period, Pin, Rate, Size};
 
 /// Settings of one layer; `None` leaves the setting to the layer below.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Settings {
     /// Address of /metrics and /healthz; port 0 takes a free one [default: 127.0.0.1:9866]
     #[arg(long, env = "HONGBAO_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Unix socket for `hongbaod ctl`; without it this daemon takes no orders while it runs
+    #[arg(long, env = "HONGBAO_ADMIN_SOCKET", value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
     /// Folder of the seed files
     #[arg(long, env = "HONGBAO_SEED_DIR", value_name = "DIR")]
     pub seed_dir: Option<PathBuf>,
@@ -93,6 +96,7 @@ impl Settings {
         Self {
             listen: self.listen.or(lower.listen),
             metrics_listen: self.metrics_listen.or(lower.metrics_listen),
+            admin_socket: self.admin_socket.or(lower.admin_socket),
             seed_dir: self.seed_dir.or(lower.seed_dir),
             data_dir: self.data_dir.or(lower.data_dir),
             server_id: self.server_id.or(lower.server_id),

@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) now: Duration,
     /// That came since the last look.
     pub(super) signal: Option<Signal>,
+    /// An operator ordered the end.
+    pub(super) drain: bool,
     /// Threads that run.
     pub(super) running: usize,
     /// Threads that were started.
@@ -58,7 +60,7 @@ impl Course {
     pub(super) fn step(&mut self, seen: Seen) -> Step {
         match (self.stopping_since, seen.signal) {
             (_, None) if seen.running == 0 => Step::Done,
-            (None, None) if seen.running == seen.threads => Step::Wait,
+            (None, None) if seen.running == seen.threads && !seen.drain => Step::Wait,
             (None, _) => {
                 self.stop(seen.now);
                 Step::Stop
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     fn seen(now_ms: u64, signal: Option<Signal>, running: usize) -> Seen {
-        Seen { now: Duration::from_millis(now_ms), signal, running, threads: 4 }
+        Seen { now: Duration::from_millis(now_ms), signal, drain: false, running, threads: 4 }
     }
 
     fn course() -> Course {
@@ -89,6 +91,14 @@ mod tests {
         assert_eq!(course.step(seen(5, Some(Signal::SIGTERM), 4)), Step::Stop);
         assert_eq!(course.step(seen(6, None, 3)), Step::Wait, "threads end one after the other");
         assert_eq!(course.step(seen(7, Some(Signal::SIGINT), 2)), Step::EndNow(Signal::SIGINT));
+    }
+
+    #[test]
+    fn an_order_to_drain_stops_once() {
+        let mut course = course();
+        assert_eq!(course.step(Seen { drain: true, ..seen(5, None, 4) }), Step::Stop);
+        assert_eq!(course.step(Seen { drain: true, ..seen(6, None, 4) }), Step::Wait);
+        assert_eq!(course.step(seen(7, Some(Signal::SIGTERM), 4)), Step::EndNow(Signal::SIGTERM));
     }
 
     #[test]

@@ -1,22 +1,45 @@
-//! The main thread after the start: waits for signals, stops the SETs in good order, and watches that no thread dies before its time.
+//! The main thread after the start: obeys operators, stops the SETs in good order, and watches that no thread dies before its time.
+//!
+//! ```text
+//! admin socket, SIGHUP -> desk -> standing (pure) -> orders -> [rtrb] -> SETs, feeder, ledger
+//!                          ^                                                |
+//!                          +------------- in force (cells) -----------------+
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `course` | from serving to the end: pure |
+//! | `desk` | takes orders and answers them once they are in force |
+//! | `standing` | what is ordered, and what follows from it: pure |
+//! | `orders` | the queues to the threads |
+//! | `socket` | the admin socket |
+//! | `survey`, `meter` | the status: counters and rates |
+//! | `signals` | SIGTERM, SIGINT, SIGHUP |
 //!
 //! The SETs are told to stop, and the feeder to deal no more. The ledger and the feeder end by themselves when the last SET has dropped
 //! its ends of their queues, so that nothing a SET still asks for or gives back is lost.
 
 mod course;
+mod desk;
+mod meter;
+mod orders;
 mod signals;
+mod socket;
+mod standing;
+mod survey;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hongbao_uring::{Doorbell, Waker};
 use nix::sys::signal::Signal;
-use rtrb::Producer;
 
 use crate::exit::{Exit, Failure};
-use crate::messages::{FeederCommand, SetCommand};
 use course::{Course, Seen, Step};
+pub use desk::{Desk, Reload, Reloaded};
+pub use orders::Commands;
 pub use signals::Signals;
+pub use socket::AdminSocket;
+pub use standing::Plan;
+pub use survey::{Facts, Survey};
 
 /// A thread that is watched.
 pub struct Watched<'a> {
@@ -24,29 +47,6 @@ pub struct Watched<'a> {
     pub name: String,
     /// Whether it has ended, in whatever way.
     pub has_ended: Box<dyn Fn() -> bool + 'a>,
-}
-
-/// Control's ends of the queues that carry commands.
-pub struct Commands {
-    /// One a SET, with what wakes it.
-    pub sets: Vec<(Producer<SetCommand>, Arc<Doorbell>)>,
-    /// The feeder's. It looks in every tick.
-    pub feeder: Producer<FeederCommand>,
-    /// Rings the doorbells.
-    pub waker: Waker,
-}
-
-impl Commands {
-    /// Tells everyone to stop.
-    pub fn stop(&mut self) {
-        // A queue that is full holds a Stop already; one that is abandoned belongs to a thread that has ended.
-        let _ = self.feeder.push(FeederCommand::Stop);
-        for (set, doorbell) in &mut self.sets {
-            let _ = set.push(SetCommand::Stop);
-            // A SET that cannot be woken looks at its commands with the next tick of its wheel.
-            let _ = self.waker.wake(doorbell);
-        }
-    }
 }
 
 /// Where control begins.
@@ -64,6 +64,7 @@ pub enum Begin {
 pub fn run(
     signals: &Signals,
     commands: &mut Commands,
+    desk: &mut Desk<'_>,
     threads: &[Watched<'_>],
     stop_time_max: Duration,
     begin: Begin,
@@ -74,19 +75,28 @@ pub fn run(
     if begin == Begin::Stopping {
         course.stop(Duration::ZERO);
         stopping();
+        desk.stop();
         commands.stop();
     }
     loop {
+        let patience = course.patience().min(desk.patience());
+        let others = desk.socket().into_iter().flat_map(AdminSocket::descriptors);
         let signal = signals
-            .wait(course.patience())
+            .wait(patience, others)
             .map_err(|error| Failure::new(Exit::Os, format!("waiting for signals: {error}")))?;
+        if signal == Some(Signal::SIGHUP) {
+            desk.hang_up(commands, start.elapsed());
+        }
+        let drain = desk.look(commands, start.elapsed());
+        let signal = signal.filter(|signal| *signal != Signal::SIGHUP);
         let running = threads.iter().filter(|thread| !(thread.has_ended)()).count();
-        let seen = Seen { now: start.elapsed(), signal, running, threads: threads.len() };
+        let seen = Seen { now: start.elapsed(), signal, drain, running, threads: threads.len() };
         match course.step(seen) {
             Step::Wait => {}
             Step::Stop => {
-                told_why(signal, threads);
+                told_why(signal, drain, threads);
                 stopping();
+                desk.stop();
                 commands.stop();
             }
             Step::Done => return Ok(()),
@@ -107,9 +117,13 @@ pub fn run(
     }
 }
 
-fn told_why(signal: Option<Signal>, threads: &[Watched<'_>]) {
+fn told_why(signal: Option<Signal>, drain: bool, threads: &[Watched<'_>]) {
     if let Some(signal) = signal {
         tracing::info!(%signal, "stopping in good order; a second signal ends at once");
+        return;
+    }
+    if drain {
+        tracing::info!("stopping in good order, as ordered; a signal ends at once");
         return;
     }
     for thread in threads.iter().filter(|thread| (thread.has_ended)()) {

@@ -1,7 +1,7 @@
-//! The signals that ask for an end, as a descriptor: nothing runs in a handler.
+//! The signals that ask for an end or for another look at the configuration, as a descriptor: nothing runs in a handler.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Takes SIGTERM and SIGINT of the whole process from here on.
+/// Takes SIGTERM, SIGINT and SIGHUP of the whole process from here on.
 #[derive(Debug)]
 pub struct Signals {
     descriptor: SignalFd,
@@ -21,14 +21,20 @@ impl Signals {
         let mut wanted = SigSet::empty();
         wanted.add(Signal::SIGTERM);
         wanted.add(Signal::SIGINT);
+        wanted.add(Signal::SIGHUP);
         wanted.thread_block()?;
         let descriptor = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { descriptor })
     }
 
-    /// The next signal; `None` where none came within `patience`.
-    pub fn wait(&self, patience: Duration) -> io::Result<Option<Signal>> {
-        let mut ready = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
+    /// The next signal; `None` where none came within `patience`, or one of `others` has something to read before.
+    pub fn wait<'a>(
+        &'a self,
+        patience: Duration,
+        others: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> io::Result<Option<Signal>> {
+        let all = std::iter::once(self.descriptor.as_fd()).chain(others);
+        let mut ready: Vec<PollFd<'_>> = all.map(|one| PollFd::new(one, PollFlags::POLLIN)).collect();
         let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         match poll(&mut ready, patience) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -209,7 +209,9 @@ impl Dealing {
     }
 
     fn obey(&mut self, now: Duration) {
+        let mut obeyed = 0;
         while let Ok(command) = self.commands.pop() {
+            obeyed += 1;
             match command {
                 FeederCommand::SetRate(rate) => self.rate = rate,
                 FeederCommand::Pause => self.paused = true,
@@ -222,6 +224,7 @@ impl Dealing {
             self.dealer.set_rate(now, rate);
             self.cells.issue_rate.set(rate);
         }
+        self.cells.commands_obeyed.add(obeyed);
     }
 
     /// Takes what the SETs have returned. True where it is the last they can.

@@ -7,17 +7,19 @@ use rtrb::{Producer, RingBuffer};
 
 use crate::cells::SetCells;
 use crate::limits;
-use crate::messages::{FeederCommand, FeederSetEnds, LedgerSetEnds, SetCommand, SetEnds};
+use crate::messages::{FeederCommand, FeederSetEnds, LedgerCommand, LedgerSetEnds, SetCommand, SetEnds};
 
 /// All ends of all queues, by owner.
 pub(super) struct Queues {
     pub(super) sets: Vec<SetEnds>,
     pub(super) ledger: Vec<LedgerSetEnds>,
     pub(super) ledger_doorbell: Arc<Doorbell>,
+    pub(super) ledger_commands: rtrb::Consumer<LedgerCommand>,
     pub(super) feeder: Vec<FeederSetEnds>,
     pub(super) feeder_commands: rtrb::Consumer<FeederCommand>,
     pub(super) control_sets: Vec<(Producer<SetCommand>, Arc<Doorbell>)>,
     pub(super) control_feeder: Producer<FeederCommand>,
+    pub(super) control_ledger: Producer<LedgerCommand>,
     /// Each SET's, for the metrics.
     pub(super) cells: Vec<Arc<SetCells>>,
 }
@@ -26,14 +28,17 @@ impl Queues {
     /// For so many SETs. `issue_rate` decides how many envelopes a SET may hold ready.
     pub(super) fn new(sets: usize, issue_rate: u64) -> Self {
         let (control_feeder, feeder_commands) = RingBuffer::new(limits::COMMANDS_PER_THREAD);
+        let (control_ledger, ledger_commands) = RingBuffer::new(limits::COMMANDS_PER_THREAD);
         let mut queues = Self {
             sets: Vec::with_capacity(sets),
             ledger: Vec::with_capacity(sets),
             ledger_doorbell: Arc::new(Doorbell::default()),
+            ledger_commands,
             feeder: Vec::with_capacity(sets),
             feeder_commands,
             control_sets: Vec::with_capacity(sets),
             control_feeder,
+            control_ledger,
             cells: Vec::with_capacity(sets),
         };
         for _ in 0..sets {

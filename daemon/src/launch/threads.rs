@@ -1,5 +1,6 @@
 //! The threads: started in an order that lets each fail, joined in the order of their ends.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -7,20 +8,20 @@ use std::time::Duration;
 
 use hongbao_uring::{Descriptors, RingError, Waker};
 use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::prepare::Prepared;
 use super::queues::Queues;
-use crate::cells::{FeederCells, LedgerCells, SetCells};
-use crate::config::{self, Config, Pin, Rate};
-use crate::control::{Commands, Signals, Watched};
+use crate::cells::{ControlCells, FeederCells, LedgerCells, SetCells};
+use crate::config::{self, Config, Pin};
+use crate::control::{Commands, Facts, Plan, Signals, Survey, Watched};
 use crate::exit::{Exit, Failure};
 use crate::feeder::{Feeder, FeederOptions, FeederSummary};
 use crate::ledger::{LedgerError, LedgerSummary};
-use crate::limits;
 use crate::metrics::{self, Amount, Balance, Registry};
 use crate::service::{Heartbeat, Manager};
-use crate::set::{self, Rules, SetOptions, SetSummary, Started};
+use crate::set::{self, SetOptions, SetSummary, Started};
 
 /// What a thread tells when it has started, or could not.
 enum Report {
@@ -47,28 +48,26 @@ pub(super) struct Threads {
     set_cells: Vec<Arc<SetCells>>,
     ledger_cells: Arc<LedgerCells>,
     feeder_cells: Arc<FeederCells>,
+    control_cells: Arc<ControlCells>,
     issued_at_start: Amount,
 }
 
 impl Threads {
     /// Starts them all. A thread that the system refuses is told after those before it have been stopped.
-    pub(super) fn start(config: &Config, prepared: Prepared) -> Result<(Self, Commands), Failure> {
+    pub(super) fn start(config: &Config, plan: &Plan, prepared: Prepared) -> Result<(Self, Commands), Failure> {
         let Prepared { scan, ledger, issued, listeners, metrics: metrics_listener, data_dir, .. } = prepared;
-        let issue_rate = match config.issue_rate {
-            Rate::PerSecond(rate) => rate,
-            Rate::Unlimited => limits::ISSUE_RATE_UNLIMITED,
-        };
         let waker = Waker::open().map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-        let queues = Queues::new(listeners.len(), issue_rate);
+        let queues = Queues::new(listeners.len(), plan.issue_rate);
         let (ledger_cells, feeder_cells) = (Arc::new(LedgerCells::default()), Arc::new(FeederCells::default()));
         let issued_at_start = Amount { envelopes: issued.envelopes.len() as u64, cents: issued.total().0 };
         ledger_cells.issued.set(issued_at_start.envelopes);
         ledger_cells.issued_cents.set(issued_at_start.cents);
-        let set_cells = queues.cells.clone();
+        let (set_cells, control_cells) = (queues.cells, Arc::new(ControlCells::default()));
         let registry = Registry::new(
-            queues.cells,
+            set_cells.clone(),
             Arc::clone(&ledger_cells),
             Arc::clone(&feeder_cells),
+            Arc::clone(&control_cells),
             config.connections_per_set,
             issued_at_start,
             data_dir,
@@ -76,13 +75,21 @@ impl Threads {
         // Each thread reports once, so that no report ever waits for its reader.
         let (report, reports) = sync_channel(listeners.len() + 1);
 
+        let to_sets = queues.control_sets.into_iter().zip(&set_cells);
+        let commands = Commands::new(
+            to_sets.map(|((queue, doorbell), cells)| (queue, doorbell, Arc::clone(cells))),
+            (queues.control_feeder, Arc::clone(&feeder_cells)),
+            (queues.control_ledger, Arc::clone(&queues.ledger_doorbell), Arc::clone(&ledger_cells)),
+            waker,
+        );
         let (ends, doorbell, cells) = (queues.ledger, queues.ledger_doorbell, Arc::clone(&ledger_cells));
+        let ledger_commands = queues.ledger_commands;
         let ledger = Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || ledger.run(ends, &doorbell, cells))
+            .spawn(move || ledger.run(ends, ledger_commands, &doorbell, cells))
             .map_err(|error| refused_thread("ledger", &error))?;
 
-        let options = FeederOptions { scan, server: config.server_id, issue_rate };
+        let options = FeederOptions { scan, server: config.server_id, issue_rate: plan.issue_rate };
         let feeder = Feeder::new(options, issued, queues.feeder, Arc::clone(&feeder_cells), queues.feeder_commands);
         let feeder = spawn_feeder(feeder, metrics_listener, registry, report.clone())?;
 
@@ -95,7 +102,7 @@ impl Threads {
                 connections: config.connections_per_set,
                 descriptors: descriptors(config.descriptors),
                 receive_buffers_max: hongbao_uring::receive_buffers_max(config.sets),
-                rules: rules(config),
+                rules: plan.rules,
                 latency_budget_us: config.latency_budget.as_micros_u32(),
                 drain_timeout_ms: config.drain_timeout.as_millis_u32(),
                 pin_to_core: cores.as_ref().map(|cores| cores[index % cores.len()]),
@@ -106,8 +113,18 @@ impl Threads {
                 .map_err(|error| refused_thread("set", &error))?;
             sets.push(set);
         }
-        let commands = Commands { sets: queues.control_sets, feeder: queues.control_feeder, waker };
-        Ok((Self { sets, ledger, feeder, reports, set_cells, ledger_cells, feeder_cells, issued_at_start }, commands))
+        let threads = Self {
+            sets,
+            ledger,
+            feeder,
+            reports,
+            set_cells,
+            ledger_cells,
+            feeder_cells,
+            control_cells,
+            issued_at_start,
+        };
+        Ok((threads, commands))
     }
 
     /// Waits until every SET listens and the feeder has audited the journal. `None` where a signal came first, or a thread died.
@@ -122,8 +139,9 @@ impl Threads {
                     // All reporters are gone and some did not report: one died, and `join` tells how.
                     Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 }
-                let signal = signals.wait(Duration::ZERO);
-                if matches!(signal, Ok(Some(_))) || self.ledger.is_finished() {
+                let signal = signals.wait(Duration::ZERO, std::iter::empty());
+                // SIGHUP asks for the configuration that has just been read.
+                if matches!(signal, Ok(Some(signal)) if signal != Signal::SIGHUP) || self.ledger.is_finished() {
                     return Ok(None);
                 }
             };
@@ -143,6 +161,26 @@ impl Threads {
             }
         }
         Ok(Some(all))
+    }
+
+    /// What control counts.
+    pub(super) fn control_cells(&self) -> Arc<ControlCells> {
+        Arc::clone(&self.control_cells)
+    }
+
+    /// What control is to tell of them.
+    pub(super) fn survey(&self, config: &Config, listen: SocketAddr) -> Survey {
+        Survey {
+            facts: Facts {
+                listen: listen.to_string(),
+                server: config.server_id.0,
+                places_per_set: config.connections_per_set,
+                issued_at_start: self.issued_at_start,
+            },
+            sets: self.set_cells.clone(),
+            ledger: Arc::clone(&self.ledger_cells),
+            feeder: Arc::clone(&self.feeder_cells),
+        }
     }
 
     /// Lets the service manager know from now on that the SETs turn.
@@ -214,15 +252,6 @@ fn refused_thread(name: &str, error: &std::io::Error) -> Failure {
         Exit::Os,
         format!("starting the thread {name}: {error}; look at the limits of threads (TasksMax=, ulimit -u)"),
     )
-}
-
-fn rules(config: &Config) -> Rules {
-    Rules {
-        shake_interval_ms: config.min_shake_interval.as_millis_u32(),
-        login_timeout_ms: config.login_timeout.as_millis_u32(),
-        idle_timeout_ms: config.idle_timeout.as_millis_u32(),
-        wins_per_user: config.cap_per_user.number(),
-    }
 }
 
 fn descriptors(wanted: config::Descriptors) -> Descriptors {

@@ -64,6 +64,11 @@ impl Accounts {
         }
     }
 
+    /// Decides by these caps from now on.
+    pub fn set_caps(&mut self, caps: Caps) {
+        self.caps = caps;
+    }
+
     /// Makes room for this many more wins.
     pub fn reserve(&mut self, wins: usize) {
         self.wins.reserve(wins);

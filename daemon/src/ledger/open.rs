@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hongbao_protocol::{CampaignId, Envelope, ServerId};
-use hongbao_uring::{Disk, DiskRing, Doorbell, Errno, WritePath};
+use hongbao_uring::{Disk, DiskRing, Doorbell, Errno, Wait, WritePath};
+use rtrb::Consumer;
 
 use super::accounts::{Accounts, Caps};
 use super::commit::{BatchBounds, CommitFailure};
@@ -29,7 +30,7 @@ use crate::limits::{
     JOURNAL_BLOCK_BYTES_MAX, JOURNAL_PAGE_BYTES, JOURNAL_SEGMENT_BYTES, JOURNAL_SEGMENT_BYTES_MAX,
     JOURNAL_SEGMENT_BYTES_MIN, LEDGER_WINS_EXPECTED,
 };
-use crate::messages::LedgerSetEnds;
+use crate::messages::{LedgerCommand, LedgerSetEnds};
 
 /// How to open a ledger.
 #[derive(Clone, Debug)]
@@ -201,6 +202,7 @@ impl Ledger {
     pub fn run(
         mut self,
         sets: Vec<LedgerSetEnds>,
+        mut commands: Consumer<LedgerCommand>,
         doorbell: &Doorbell,
         cells: Arc<LedgerCells>,
     ) -> Result<LedgerSummary, LedgerError> {
@@ -217,13 +219,16 @@ impl Ledger {
         let mut ledger = self.into_loop(disk, maker, open, sets, cells)?;
         let started = Instant::now();
         loop {
+            while let Ok(command) = commands.pop() {
+                ledger.obey(command);
+            }
             let now = Now { unix_us: unix_us(), monotonic_us: started.elapsed().as_micros() as u64 };
             ledger.turn(now).unwrap_or_else(|failure| abort(&failure));
             if ledger.is_finished() {
                 return Ok(ledger.summary());
             }
             doorbell.going_to_sleep();
-            let wait = ledger.wait();
+            let wait = if commands.is_empty() { ledger.wait() } else { Wait::NOT };
             ledger.disk().enter(wait).map_err(LedgerError::Ring)?;
             doorbell.woke_up();
         }

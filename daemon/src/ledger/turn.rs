@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hongbao_protocol::{Cents, Envelope, UserId};
 use hongbao_uring::{Disk, DiskEvent, Token, Wait};
 
-use super::accounts::{Accounts, WinIndex};
+use super::accounts::{Accounts, Caps, WinIndex};
 use super::commit::{Answer, Batch, BatchBounds, CommitFailure, GroupCommit, Room, Waiting};
 use super::journal::{JournalWriter, SegmentSource, WinRecord};
 use super::receipt::Receipts;
@@ -17,7 +17,7 @@ use crate::limits::{
     EARLIER_WINS_SHOWN_MAX, LEDGER_BLOCKED_WAIT_US, LEDGER_IDLE_WAIT_US, LEDGER_LOGIN_VERDICTS_MAX,
     LEDGER_REQUESTS_PER_SET_AND_TURN,
 };
-use crate::messages::{LedgerSetEnds, Refusal, Request, Verdict};
+use crate::messages::{LedgerCommand, LedgerSetEnds, Refusal, Request, Verdict};
 
 /// The time of a turn.
 #[derive(Clone, Copy, Debug)]
@@ -250,6 +250,13 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
             Refusal::AlreadyIssued => self.cells.refused_already_issued.add(1),
             Refusal::Halted => self.cells.refused_halted.add(1),
         }
+    }
+
+    /// Does what control says.
+    pub fn obey(&mut self, command: LedgerCommand) {
+        let LedgerCommand::Caps { per_user, per_sponsor } = command;
+        self.accounts.set_caps(Caps { per_user, per_sponsor });
+        self.cells.commands_obeyed.add(1);
     }
 
     /// How long the next enter may wait. Look after the doorbell was told that this thread goes to sleep.

@@ -140,6 +140,11 @@ catalogue! {
     BALANCE_DIFFERENCE = Gauge "hongbao_balance_difference_cents" "cents" []
         "Seeded money less the sum of where it is. Anything but 0 is an alarm.";
 
+    COMMANDS = Counter "hongbao_commands_total" "commands" ["command", "outcome"]
+        "Commands of operators: done, refused, or late, where a thread had not obeyed within a second.";
+    CONFIG_RELOADS = Counter "hongbao_config_reloads_total" "reloads" ["outcome"]
+        "Times the configuration was read again, by ctl reload or SIGHUP: done, or refused with nothing changed.";
+
     INTERFACE_PACKETS = Counter "hongbao_interface_packets_total" "packets" ["interface", "direction"]
         "Packets of each network interface as the kernel counts its links (/proc/net/dev), of all processes. Its rate is the PPS.";
     INTERFACE_BYTES = Counter "hongbao_interface_bytes_total" "bytes" ["interface", "direction"]

@@ -7,7 +7,8 @@ use super::balance::Balance;
 use super::catalogue::{self, Kind, Metric};
 use super::render::Family;
 use super::{Registry, host};
-use crate::cells::{Cell, CloseReason, SetCells};
+use crate::admin::Command;
+use crate::cells::{Cell, CloseReason, CommandOutcome, SetCells};
 
 /// Tells the recorder what each of its metrics is. Once, at the start.
 pub(super) fn describe(recorder: &PrometheusRecorder) {
@@ -28,6 +29,7 @@ pub(super) fn scrape(registry: &Registry) -> String {
     rings(registry, publish);
     ledger(registry, publish);
     seeds(registry, publish);
+    control(registry, publish);
     tcp(publish);
     process(registry, publish);
     let mut text = registry.recorder.handle().render();
@@ -164,6 +166,17 @@ fn seeds(registry: &Registry, publish: Publish<'_>) {
         publish.gauge(&catalogue::BALANCE_CENTS, &[place], amount.cents as f64);
     }
     publish.gauge(&catalogue::BALANCE_DIFFERENCE, &[], balance.difference_cents as f64);
+}
+
+fn control(registry: &Registry, publish: Publish<'_>) {
+    for (name, outcomes) in Command::NAMES.iter().zip(&registry.control.commands) {
+        for outcome in CommandOutcome::ALL {
+            publish.counter(&catalogue::COMMANDS, &[name, outcome.label()], outcomes[outcome as usize].get());
+        }
+    }
+    for (outcome, count) in ["refused", "done"].iter().zip(&registry.control.reloads) {
+        publish.counter(&catalogue::CONFIG_RELOADS, &[outcome], count.get());
+    }
 }
 
 fn tcp(publish: Publish<'_>) {

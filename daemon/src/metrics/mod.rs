@@ -17,13 +17,14 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 pub use balance::{Amount, Balance};
 pub use exporter::serve;
 
-use crate::cells::{FeederCells, LedgerCells, SetCells};
+use crate::cells::{ControlCells, FeederCells, LedgerCells, SetCells};
 
 /// The cells of all threads, and what else a scrape needs.
 pub struct Registry {
     sets: Vec<Arc<SetCells>>,
     ledger: Arc<LedgerCells>,
     feeder: Arc<FeederCells>,
+    control: Arc<ControlCells>,
     connections_per_set: u32,
     issued_at_start: Amount,
     data_dir: PathBuf,
@@ -37,6 +38,7 @@ impl Registry {
         sets: Vec<Arc<SetCells>>,
         ledger: Arc<LedgerCells>,
         feeder: Arc<FeederCells>,
+        control: Arc<ControlCells>,
         connections_per_set: u32,
         issued_at_start: Amount,
         data_dir: PathBuf,
@@ -48,6 +50,7 @@ impl Registry {
             sets,
             ledger,
             feeder,
+            control,
             connections_per_set,
             issued_at_start,
             data_dir,

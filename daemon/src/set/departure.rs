@@ -34,7 +34,7 @@ impl<N: Network> Reactor<N> {
     }
 
     /// A go-away frame with a time to stay away, spread over the connections.
-    fn go_away(&self, reason: GoAwayReason, slot: u32) -> ServerFrame {
+    pub(super) fn go_away(&self, reason: GoAwayReason, slot: u32) -> ServerFrame {
         let spread = (mix(self.now.elapsed_us ^ u64::from(slot).rotate_left(32)) >> 32) * u64::from(AWAY_MS);
         ServerFrame::GoAway { reason, retry_after_ms: AWAY_MS + (spread >> 32) as u32 }
     }

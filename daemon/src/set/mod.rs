@@ -6,6 +6,7 @@
 //! | `connection` | what a connection is, in 64 bytes |
 //! | `shake` | the decision about one shake, pure |
 //! | `stock` | the envelopes at hand, and their way back |
+//! | `orders` | what an operator tells it, carried out a bounded piece a turn |
 //! | `wheel` | deadlines |
 //! | `moment` | time, as an argument |
 //! | `thread` | starts a SET on a thread of its own |
@@ -13,6 +14,7 @@
 mod connection;
 mod departure;
 mod moment;
+mod orders;
 mod reactor;
 mod session;
 mod shake;
@@ -20,7 +22,7 @@ mod stock;
 mod thread;
 mod wheel;
 
+pub use crate::messages::Rules;
 pub use moment::Moment;
 pub use reactor::{Reactor, Turn};
-pub use shake::Rules;
 pub use thread::{SetOptions, SetSummary, Started, spawn};

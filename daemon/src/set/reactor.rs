@@ -8,6 +8,7 @@ use slab::Slab;
 
 use super::connection::{Connection, Flags, State};
 use super::moment::Moment;
+use super::orders::Orders;
 use super::stock::Stock;
 use super::wheel::{Tick, Wheel};
 use super::{Rules, SetSummary};
@@ -78,6 +79,7 @@ pub struct Reactor<N: Network> {
     pace: Pace,
     drain_timeout_ms: u32,
     pub(super) ledger_asked: bool,
+    pub(super) orders: Orders,
     last_tick: u32,
     last_shakes: u64,
     idle_ticks: u32,
@@ -87,7 +89,7 @@ pub struct Reactor<N: Network> {
 pub(super) struct Ends {
     pub(super) requests: rtrb::Producer<crate::messages::Request>,
     pub(super) verdicts: rtrb::Consumer<crate::messages::Verdict>,
-    commands: rtrb::Consumer<SetCommand>,
+    pub(super) commands: rtrb::Consumer<SetCommand>,
     doorbell: Arc<hongbao_uring::Doorbell>,
     ledger_doorbell: Arc<hongbao_uring::Doorbell>,
     pub(super) cells: Arc<SetCells>,
@@ -117,6 +119,7 @@ impl<N: Network> Reactor<N> {
             pace,
             drain_timeout_ms,
             ledger_asked: false,
+            orders: Orders::new(),
             last_tick: 0,
             last_shakes: 0,
             idle_ticks: 0,
@@ -148,9 +151,7 @@ impl<N: Network> Reactor<N> {
             let Ok(verdict) = self.ends.verdicts.pop() else { break };
             self.take_verdict(verdict);
         }
-        while let Ok(SetCommand::Stop) = self.ends.commands.pop() {
-            self.stop();
-        }
+        self.obey();
         self.keep_house();
         self.flush();
         if std::mem::take(&mut self.ledger_asked) {
@@ -168,6 +169,7 @@ impl<N: Network> Reactor<N> {
             || self.wheel.is_behind(self.tick() as Tick)
             || !self.rearm.is_empty()
             || !self.departing.is_empty()
+            || self.orders.is_sweeping()
             || matches!(self.phase, Phase::SendingAway { next_slot, .. } if next_slot != u32::MAX);
         if left_over {
             return Wait::NOT;
@@ -340,7 +342,7 @@ impl<N: Network> Reactor<N> {
         let shakes = cells.shakes.get();
         self.idle_ticks = if shakes == self.last_shakes { self.idle_ticks + 1 } else { 0 };
         self.last_shakes = shakes;
-        if self.idle_ticks >= STOCK_IDLE_TICKS && !self.stock.is_empty() {
+        if (self.idle_ticks >= STOCK_IDLE_TICKS || self.orders.held) && !self.stock.is_empty() {
             cells.stock_returned.add(self.stock.give_back());
         }
         cells.stock_cents.set(self.stock.cents().0);

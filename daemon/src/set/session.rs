@@ -5,6 +5,7 @@ use hongbao_protocol::{Envelope, Receipt, UserId};
 use hongbao_uring::{Network, Received, Token};
 
 use super::connection::{Flags, State};
+use super::orders::barred;
 use super::reactor::{Phase, Reactor};
 use super::shake::{Decision, Shake, decide, retry_after_ms};
 use super::wheel::Tick;
@@ -115,6 +116,9 @@ impl<N: Network> Reactor<N> {
             return self.send_away(slot, CloseReason::Protocol, error);
         }
         let deadline_tick = self.deadline(self.rules.idle_timeout_ms) as Tick;
+        if let Some(retry_after_ms) = self.orders.barred.retry_after_ms(user) {
+            return self.send_away(slot, CloseReason::Barred, barred(retry_after_ms));
+        }
         let connection = &mut self.connections[slot as usize];
         let caller = connection.token(slot);
         if self.ends.requests.push(Request::Login { caller, user }).is_err() {
@@ -141,7 +145,7 @@ impl<N: Network> Reactor<N> {
                 sequence,
                 since_last_ms: connection.since_last_shake_ms(now_ms),
                 wins: connection.wins(),
-                stocked: self.phase == Phase::Running && !self.stock.is_empty(),
+                stocked: self.phase == Phase::Running && !self.orders.held && !self.stock.is_empty(),
                 ledger_has_room: !self.ends.requests.is_full(),
             },
         );

@@ -2,18 +2,7 @@
 
 use hongbao_protocol::UserId;
 
-/// What clients are held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Shortest time between two shakes of a connection, in milliseconds; 0 lifts the rule.
-    pub shake_interval_ms: u32,
-    /// A connection that has not said hello after this many milliseconds is closed.
-    pub login_timeout_ms: u32,
-    /// A connection that sent nothing for this many milliseconds is closed.
-    pub idle_timeout_ms: u32,
-    /// Envelopes one user may have; 0 lifts the cap. The ledger decides; the SET spares it the questions it can answer itself.
-    pub wins_per_user: u32,
-}
+use crate::messages::Rules;
 
 /// What the SET knows at the moment of a shake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Every wait has a bound. No test knows a port, a clock or another test.
 
 mod client;
+mod control;
 mod crash;
 mod daemon;
 mod frames;

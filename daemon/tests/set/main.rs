@@ -2,5 +2,6 @@
 
 mod conduct;
 mod departures;
+mod orders;
 mod shakes;
 mod stand;

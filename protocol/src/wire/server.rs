@@ -187,6 +187,10 @@ pub enum GoAwayReason {
     Idle = 3,
     /// The user has logged in on another connection, which is the one that counts now.
     Replaced = 4,
+    /// An operator ended this connection.
+    Dismissed = 5,
+    /// An operator barred this user.
+    Barred = 6,
 }
 
 /// What a client did wrong.
@@ -217,6 +221,8 @@ impl GoAwayReason {
             2 => Self::Stopping,
             3 => Self::Idle,
             4 => Self::Replaced,
+            5 => Self::Dismissed,
+            6 => Self::Barred,
             _ => return None,
         })
     }

@@ -45,7 +45,7 @@ impl Client {
         let doorbell: Arc<Doorbell> = Arc::default();
         let thread = thread::spawn({
             let doorbell = Arc::clone(&doorbell);
-            move || ledger.run(vec![ends], &doorbell, Arc::new(LedgerCells::default()))
+            move || ledger.run(vec![ends], RingBuffer::new(1).1, &doorbell, Arc::new(LedgerCells::default()))
         });
         Self { requests, verdicts, doorbell, thread }
     }

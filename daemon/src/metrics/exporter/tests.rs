@@ -37,7 +37,15 @@ impl Endpoint {
         ledger.commit_records.record(7);
         feeder.seeded_cents.set(100);
         feeder.unissued_cents.set(99);
-        let registry = Registry::new(sets.clone(), Arc::clone(&ledger), feeder, 1000, Amount::default(), "/".into());
+        let registry = Registry::new(
+            sets.clone(),
+            Arc::clone(&ledger),
+            feeder,
+            Arc::default(),
+            1000,
+            Amount::default(),
+            "/".into(),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (shutdown, stopped) = oneshot::channel();
