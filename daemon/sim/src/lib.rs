@@ -15,9 +15,11 @@
 //! | `case` | which history: a seed, and what is left out |
 //! | `shrink` | a smaller history that fails as well |
 //! | `sweep` | very many histories |
+//! | `crash_points` | every crash of a short history, without chance |
 
 mod case;
 mod client;
+mod crash_points;
 mod dice;
 mod fault;
 mod history;
@@ -31,6 +33,7 @@ mod sweep;
 
 pub use case::{Case, hush_panics};
 pub use client::Heard;
+pub use crash_points::{Broken, Enumerated, enumerate as enumerate_crash_points};
 pub use fault::{Fault, FaultCounts, FaultSet};
 pub use history::{Outcome, Trace};
 pub use shrink::shrink;

@@ -15,12 +15,14 @@ use crate::storage::{FileId, Landed, Storage};
 #[derive(Debug)]
 pub(crate) struct SimulatedRing {
     storage: Storage,
+    /// While a block is in flight.
+    buffer: Option<DiskBuffer>,
     landed: Option<Landed>,
 }
 
 impl SimulatedRing {
     pub(crate) fn new(storage: Storage) -> Self {
-        Self { storage, landed: None }
+        Self { storage, buffer: None, landed: None }
     }
 }
 
@@ -29,7 +31,8 @@ impl Disk for SimulatedRing {
 
     fn write_durable(&mut self, file: &FileId, offset: u64, buffer: DiskBuffer, length: usize) {
         assert!(length > 0 && length.is_multiple_of(4096) && offset.is_multiple_of(4096), "whole pages");
-        self.storage.submit(*file, offset as usize, buffer, length);
+        self.storage.submit(*file, offset as usize, buffer.bytes()[..length].to_vec());
+        self.buffer = Some(buffer);
     }
 
     fn ring_doorbell(&mut self, doorbell: &Doorbell) {
@@ -44,7 +47,8 @@ impl Disk for SimulatedRing {
     }
 
     fn next(&mut self) -> Option<DiskEvent> {
-        let (buffer, outcome) = self.landed.take()?;
+        let outcome = self.landed.take()?;
+        let buffer = self.buffer.take().expect("a block that has landed was in flight");
         Some(DiskEvent::Written { buffer, outcome })
     }
 }

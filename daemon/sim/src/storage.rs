@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use hongbao_uring::{DiskBuffer, DiskStage, Errno, WriteFailure, WritePath};
+use hongbao_uring::{DiskStage, Errno, WriteFailure, WritePath};
 use hongbaod::ledger::files::{Files, Listed};
 
 use crate::dice::Dice;
@@ -69,12 +69,11 @@ impl NameChange {
 }
 
 /// The write of a block, from its submission to what the ledger hears of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Flight {
     file: FileId,
     offset: usize,
-    buffer: DiskBuffer,
-    length: usize,
+    bytes: Vec<u8>,
     /// The enter that submits it has come.
     begun: bool,
 }
@@ -90,7 +89,7 @@ struct Lost {
 }
 
 /// How a block's write ended, for the ledger's next enter.
-pub(crate) type Landed = (DiskBuffer, Result<(), WriteFailure>);
+pub(crate) type Landed = Result<(), WriteFailure>;
 
 /// Where corruption was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +98,7 @@ pub(crate) struct Scar {
     pub(crate) sector: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Platter {
     files: Vec<File>,
     names: BTreeMap<PathBuf, FileId>,
@@ -113,6 +112,8 @@ struct Platter {
     /// File operations that change something until the end comes in the midst of one.
     fuse: Option<u32>,
     is_down: bool,
+    /// Whether the operation in whose midst the end comes is still done; by chance where it is not said.
+    midst: Option<bool>,
     /// A write that was lost, until another one after it was not.
     lost: Option<Lost>,
     /// File operations until one fails, once.
@@ -140,6 +141,7 @@ impl Storage {
             room: usize::MAX,
             fuse: None,
             is_down: false,
+            midst: None,
             lost: None,
             fails_in: None,
             dice,
@@ -158,11 +160,11 @@ impl Storage {
     }
 
     /// A block's write is asked for; it begins with the next enter.
-    pub(crate) fn submit(&self, file: FileId, offset: usize, buffer: DiskBuffer, length: usize) {
+    pub(crate) fn submit(&self, file: FileId, offset: usize, bytes: Vec<u8>) {
         let mut platter = self.platter();
         assert!(platter.flight.is_none() && platter.landed.is_none(), "one write is in flight at a time");
-        assert!(offset + length <= platter.files[file.0].durable.len(), "a write lies within its file");
-        platter.flight = Some(Flight { file, offset, buffer, length, begun: false });
+        assert!(offset + bytes.len() <= platter.files[file.0].durable.len(), "a write lies within its file");
+        platter.flight = Some(Flight { file, offset, bytes, begun: false });
     }
 
     /// The ledger enters its ring: what was asked for begins, what has landed is told.
@@ -192,6 +194,38 @@ impl Storage {
     /// The power is gone.
     pub(crate) fn cut_power(&self) {
         self.platter().cut_power();
+    }
+
+    /// A disk with the same content.
+    pub(crate) fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.platter().clone())))
+    }
+
+    /// What a power cut puts at risk: sectors and names, as many as [`Self::cut_power_keeping`] tells apart.
+    pub(crate) fn at_risk(&self) -> (usize, usize) {
+        let platter = self.platter();
+        (platter.sectors_at_risk().len(), platter.changes.len())
+    }
+
+    /// The power is gone, and of what was at risk that is kept whose bit is set.
+    pub(crate) fn cut_power_keeping(&self, sectors: u64, names: u64) {
+        let mut platter = self.platter();
+        for (index, (file, place, bytes)) in platter.sectors_at_risk().into_iter().enumerate() {
+            if sectors & (1 << index) != 0 {
+                platter.files[file.0].write_all(place, &bytes);
+            }
+        }
+        platter.flight = None;
+        for file in &mut platter.files {
+            file.cache.clear();
+        }
+        platter.lose_names(&Pattern::Some([names; 8]));
+        platter.end();
+    }
+
+    /// Whether an operation in whose midst the end comes is still done.
+    pub(crate) fn set_midst(&self, done: bool) {
+        self.platter().midst = Some(done);
     }
 
     /// The end comes in the midst of the file operation after so many that change something.
@@ -277,9 +311,9 @@ impl Platter {
 
     fn land(&mut self, landing: Landing) {
         let Some(flight) = self.flight.take_if(|flight| flight.begun) else { return };
-        let Flight { file, offset, buffer, length, .. } = flight;
+        let Flight { file, offset, bytes, .. } = flight;
+        let (bytes, length) = (&bytes[..], bytes.len());
         self.note(landing as u64 ^ (offset as u64) << 8 ^ (length as u64) << 40);
-        let bytes = &buffer.bytes()[..length];
         let failure = |stage, errno| Err(WriteFailure { stage, errno });
         let outcome = match landing {
             Landing::Written => {
@@ -313,7 +347,7 @@ impl Platter {
                 Ok(())
             }
         };
-        self.landed = Some((buffer, outcome));
+        self.landed = Some(outcome);
     }
 
     fn find(&mut self, lost: Lost) {
@@ -375,9 +409,9 @@ impl Platter {
     fn kill(&mut self) {
         // What a dead process had asked for is done by the kernel, or not, or as far as it came.
         if let Some(flight) = self.flight.take().filter(|flight| flight.begun) {
-            let pages = flight.length / 4096;
+            let pages = flight.bytes.len() / 4096;
             let done = self.dice.below(pages + 1) * 4096;
-            let bytes = &flight.buffer.bytes()[..done];
+            let bytes = &flight.bytes[..done];
             match self.write_path {
                 WritePath::Direct => self.files[flight.file.0].write_all(flight.offset, bytes),
                 WritePath::Linked => self.files[flight.file.0].leave_behind(flight.offset, bytes, true),
@@ -388,8 +422,7 @@ impl Platter {
 
     fn cut_power(&mut self) {
         if let Some(flight) = self.flight.take().filter(|flight| flight.begun) {
-            let Flight { file, offset, buffer, length, .. } = flight;
-            self.write_some(file, offset, &buffer.bytes()[..length]);
+            self.write_some(flight.file, flight.offset, &flight.bytes);
         }
         for index in 0..self.files.len() {
             let cache = std::mem::take(&mut self.files[index].cache);
@@ -399,8 +432,28 @@ impl Platter {
                 }
             }
         }
-        self.lose_names();
+        let pattern = Pattern::draw(&mut self.dice, self.changes.len());
+        self.lose_names(&pattern);
         self.end();
+    }
+
+    /// Sectors that a power cut may keep or lose, but for those that are the same either way.
+    fn sectors_at_risk(&self) -> Vec<(FileId, usize, [u8; SECTOR_BYTES])> {
+        let flight = self.flight.iter().filter(|flight| flight.begun);
+        let flying = flight.flat_map(|flight| {
+            let place = |(index, sector): (usize, &[u8])| {
+                (flight.file, flight.offset + index * SECTOR_BYTES, sector.try_into().expect("whole sectors"))
+            };
+            flight.bytes.chunks(SECTOR_BYTES).enumerate().map(place)
+        });
+        let dirty = self.files.iter().enumerate().flat_map(|(index, file)| {
+            let dirty = file.cache.iter().filter(|(_, cached)| cached.dirty);
+            dirty.map(move |(sector, cached)| (FileId(index), sector * SECTOR_BYTES, cached.bytes))
+        });
+        let differs = |(file, place, bytes): &(FileId, usize, [u8; SECTOR_BYTES])| {
+            self.files[file.0].durable.get(*place..place + SECTOR_BYTES) != Some(&bytes[..])
+        };
+        flying.chain(dirty).filter(differs).collect()
     }
 
     fn end(&mut self) {
@@ -408,12 +461,11 @@ impl Platter {
     }
 
     /// Of the changes that no sync has made durable, any may be undone, but not half of one.
-    fn lose_names(&mut self) {
+    fn lose_names(&mut self, kept: &Pattern) {
         let changes = std::mem::take(&mut self.changes);
-        let pattern = Pattern::draw(&mut self.dice, changes.len());
         let mut lost = false;
         for (index, change) in changes.into_iter().enumerate() {
-            if pattern.has(index) {
+            if kept.has(index) {
                 apply(&mut self.durable_names, &change);
             } else {
                 lost = true;
@@ -492,7 +544,7 @@ impl Platter {
 
     /// Whether an operation whose midst the end came in was still done.
     fn is_still_done(&mut self) -> bool {
-        !self.is_down || self.dice.chance(500)
+        !self.is_down || self.midst.unwrap_or_else(|| self.dice.chance(500))
     }
 
     fn file(&self, path: &Path) -> io::Result<FileId> {
@@ -602,7 +654,10 @@ impl Files for Storage {
             return Err(Errno::ENOSPC.into());
         }
         if platter.is_down {
-            platter.write_some(file, offset, bytes);
+            // What an end in its midst leaves of a write that makes the file longer is a file that is as long as it was.
+            if more == 0 && platter.is_still_done() {
+                platter.files[file.0].leave_behind(offset, bytes, true);
+            }
             return platter.done();
         }
         platter.files[file.0].write_all(offset, bytes);
