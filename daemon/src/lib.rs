@@ -14,6 +14,7 @@ pub mod limits;
 pub mod messages;
 mod meter;
 pub mod metrics;
+pub mod planted;
 pub mod preflight;
 pub mod seed;
 pub mod service;
