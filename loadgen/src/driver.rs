@@ -67,9 +67,9 @@ pub struct Driver<N> {
 }
 
 impl<N: Dial> Driver<N> {
-    /// A thread's run over this network, made on the same thread.
+    /// A thread's run over these rings, made on the same thread.
     pub fn new(
-        network: N,
+        rings: Vec<N>,
         plan: Plan,
         share: Share,
         clock: Clock,
@@ -78,7 +78,7 @@ impl<N: Dial> Driver<N> {
         book: Book,
     ) -> Self {
         Self {
-            sessions: Sessions::new(network, plan.clone(), share),
+            sessions: Sessions::new(rings, plan.clone(), share),
             ticks: Ticks::new(plan.tick, share),
             plan,
             share,
@@ -440,7 +440,7 @@ mod tests {
             let timeout_us = plan.timeout.as_micros() as u32;
             let book = Book::new(clock, window, SecondsEnds { full, empty }, claims_in, timeout_us, None);
             let ends = ThreadEnds { orders: orders_out, laps: laps_in };
-            let driver = Driver::new(network, plan, share, clock, Default::default(), ends, book);
+            let driver = Driver::new(vec![network], plan, share, clock, Default::default(), ends, book);
             Self { driver, orders, laps, _claims: claims, _seconds: (full_end, empty_end) }
         }
 

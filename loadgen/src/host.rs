@@ -10,6 +10,8 @@ use crate::report::HostReport;
 /// The limits that decide how many connections can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
+    /// Cores this process may run on.
+    pub cores: u32,
     /// Open files of a process, and entries of a ring's own table.
     pub open_files: u64,
     /// First local port for outgoing connections.
@@ -30,7 +32,8 @@ impl Host {
             .and_then(|text| parse_range(&text))
             // What Linux has where nobody changed it; /proc may be hidden.
             .unwrap_or((32_768, 60_999));
-        Ok(Self { open_files: hard, port_low, port_high })
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        Ok(Self { cores, open_files: hard, port_low, port_high })
     }
 
     /// The machine, for the report.
@@ -39,7 +42,7 @@ impl Host {
         let memory_kib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib(&text, "MemTotal:"));
         HostReport {
             kernel: kernel.unwrap_or_default(),
-            cores: std::thread::available_parallelism().map_or(0, |cores| cores.get() as u32),
+            cores: self.cores,
             memory_bytes: memory_kib.unwrap_or_default() * 1024,
         }
     }

@@ -50,6 +50,7 @@ pub mod reader;
 pub mod record;
 pub mod report;
 pub mod reports;
+pub mod rings;
 pub mod run;
 #[cfg(test)]
 mod sample_reports;

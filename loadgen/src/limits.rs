@@ -6,8 +6,11 @@ pub const CONNECTIONS_MAX: u32 = 16_000_000;
 /// Requests a second one run may ask for.
 pub const RATE_MAX: u64 = 100_000_000;
 
-/// Threads, each with a ring of its own.
+/// Threads, each with one ring or more.
 pub const THREADS_MAX: u32 = 1024;
+
+/// Rings over all threads.
+pub const RINGS_MAX: u32 = 1024;
 
 /// Entries of one ring's descriptor table, as the kernel has it.
 pub const DESCRIPTORS_PER_RING_MAX: u64 = 1 << 20;

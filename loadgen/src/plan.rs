@@ -11,7 +11,7 @@ use crate::health;
 use crate::host::Host;
 use crate::limits::{
     CLOSED_WINDOW, CONNECT_ATTEMPTS, CONNECT_ATTEMPTS_RESTART, CONNECTIONS_MAX, DEPTH_MAX, DESCRIPTORS_PER_RING_MAX,
-    DESCRIPTORS_RESERVED, LIVE_RATE_HEADROOM, THREADS_MAX, TICK_MAX_US, TICK_MIN_US, TICK_US_PER_THREAD,
+    DESCRIPTORS_RESERVED, LIVE_RATE_HEADROOM, RINGS_MAX, THREADS_MAX, TICK_MAX_US, TICK_MIN_US, TICK_US_PER_THREAD,
     TIMEOUT_SECONDS_MAX, WINDOW_MAX,
 };
 use crate::parse::Users;
@@ -72,6 +72,8 @@ pub struct Plan {
     pub sources: Option<Sources>,
     /// Threads, no more than connections.
     pub threads: u32,
+    /// Connections that one ring holds.
+    pub per_ring: u32,
     /// Whether connections are entries of the rings' own tables.
     pub direct: bool,
     /// Intended times.
@@ -123,14 +125,15 @@ impl Plan {
         if sources.is_some() && target.is_ipv6() {
             return Err(Failure::usage("--source-addresses are IPv4, the target is not; leave them at auto"));
         }
-        let threads = threads(arguments, connections, host, direct)?;
+        let per_ring = per_ring(host, direct);
+        let threads = threads(arguments, connections, host, per_ring)?;
         let tick = tick(behaviour.tick.or(scenario.tick.map(|tick| tick.0)), threads)?;
         bounded("--connect-concurrency", u64::from(arguments.connect_concurrency), u64::from(CONNECTIONS_MAX))?;
         let depth_max = scenario.depth_max();
         if depth_max > DEPTH_MAX {
             return Err(Failure::usage(format!("--depth is 1 to {DEPTH_MAX}")));
         }
-        let reachable = reachable(connections, sources, threads, host, direct)?;
+        let reachable = reachable(connections, sources, per_ring, host, direct)?;
         let restarts = scenario.restarts();
         Ok(Self {
             target,
@@ -138,6 +141,7 @@ impl Plan {
             users: arguments.users.unwrap_or(Users { first: 1, count: u64::from(connections) }),
             sources,
             threads,
+            per_ring,
             direct,
             arrivals: match scenario.schedule {
                 ScheduleChoice::Wallclock => Arrivals::Wallclock,
@@ -178,6 +182,11 @@ impl Plan {
     /// A thread's part of the connections.
     pub fn share(&self, thread: u32) -> Share {
         Share { thread, threads: self.threads, connections: self.connections }
+    }
+
+    /// Rings that a thread needs for its part.
+    pub fn rings_of(&self, share: Share) -> u32 {
+        share.len().div_ceil(self.per_ring).max(1)
     }
 
     /// The highest rate that can be asked for while it runs: the windows are made for it.
@@ -245,32 +254,31 @@ fn tick(typed: Option<Duration>, threads: u32) -> Result<Duration, Failure> {
     Ok(tick)
 }
 
-fn threads(arguments: &Common, connections: u32, host: &Host, direct: bool) -> Result<u32, Failure> {
-    let per_ring = if direct { host.open_files.min(DESCRIPTORS_PER_RING_MAX) } else { u64::from(CONNECTIONS_MAX) };
-    let needed = u64::from(connections).div_ceil(per_ring.max(1));
-    let threads = arguments.threads.map_or(needed, u64::from);
-    if threads < needed {
-        return Err(Failure::error(format!(
-            "{threads} thread(s) hold {} connections, as a ring's table holds {per_ring} (the limit of open files): use --threads {needed}, or raise `ulimit -n`",
-            threads * per_ring
-        )));
-    }
-    bounded("--threads", threads, u64::from(THREADS_MAX.min(connections)))
+/// Connections that one ring holds: with direct descriptors its table is bounded by the limit of open files.
+fn per_ring(host: &Host, direct: bool) -> u32 {
+    let entries = if direct { host.open_files.min(DESCRIPTORS_PER_RING_MAX) } else { u64::from(CONNECTIONS_MAX) };
+    entries.max(1) as u32
+}
+
+/// As typed; otherwise as many as rings are needed, but no more than cores: a thread drives many rings as well as one.
+fn threads(arguments: &Common, connections: u32, host: &Host, per_ring: u32) -> Result<u32, Failure> {
+    let threads = arguments.threads.unwrap_or(connections.div_ceil(per_ring).min(host.cores));
+    bounded("--threads", u64::from(threads), u64::from(THREADS_MAX.min(connections)))
 }
 
 fn reachable(
     connections: u32,
     sources: Option<Sources>,
-    threads: u32,
+    per_ring: u32,
     host: &Host,
     direct: bool,
 ) -> Result<u64, Failure> {
     let addresses = sources.map_or(1, |sources| sources.count());
     let by_ports = u64::from(addresses) * u64::from(host.ports());
     let by_descriptors = if direct {
-        u64::from(threads) * host.open_files.min(DESCRIPTORS_PER_RING_MAX)
+        u64::from(RINGS_MAX) * u64::from(per_ring)
     } else {
-        host.open_files.saturating_sub(DESCRIPTORS_RESERVED + u64::from(threads))
+        host.open_files.saturating_sub(DESCRIPTORS_RESERVED)
     };
     let wanted = u64::from(connections);
     if wanted > by_ports {
@@ -297,7 +305,7 @@ mod tests {
     use super::*;
     use crate::arguments::{Command, CommandLine};
 
-    const HOST: Host = Host { open_files: 20_000, port_low: 32_768, port_high: 60_999 };
+    const HOST: Host = Host { cores: 2, open_files: 20_000, port_low: 32_768, port_high: 60_999 };
 
     fn plan(line: &str, direct: bool) -> Result<Plan, Failure> {
         let words = "hongbao-loadgen run --target 127.0.0.1:1".split(' ').chain(line.split_whitespace());
@@ -317,17 +325,17 @@ mod tests {
     fn one_thread_is_enough_until_its_table_is_full() {
         assert_eq!(plan("--connections 20k --rate 60k", true).unwrap().threads, 1);
         let million = plan("--connections 1M --rate 60k", true).unwrap();
-        assert_eq!(million.threads, 50);
-        assert_eq!((0..50).map(|thread| u64::from(million.share(thread).len())).sum::<u64>(), 1_000_000);
+        assert_eq!((million.threads, million.rings_of(million.share(0))), (2, 25), "a thread a core");
+        assert_eq!((0..2).map(|thread| u64::from(million.share(thread).len())).sum::<u64>(), 1_000_000);
         assert!(million.sources.unwrap().count() >= 36);
-        assert_eq!(million.tick, Duration::from_millis(4), "fifty threads that wake every millisecond do little else");
+        let many = plan("--connections 1M --rate 60k --threads 50", true).unwrap();
+        assert_eq!(many.tick, Duration::from_millis(4), "fifty threads that wake every millisecond do little else");
     }
 
     #[test]
     fn what_the_machine_cannot_do_is_refused_with_what_to_raise() {
         for (line, direct, word) in [
             ("--connections 20k --rate 1k", false, "ulimit -n"),
-            ("--connections 50k --rate 1k --threads 2", true, "--threads 3"),
             ("--connections 50k --rate 1k --source-addresses 127.1.0.1", true, "ip_local_port_range"),
         ] {
             let failure = plan(line, direct).unwrap_err();

@@ -99,18 +99,22 @@ impl Run {
         let (laps_in, laps) = RingBuffer::new(LAPS_OPEN_MAX);
         let shared = (abandon, Arc::clone(&cells));
         let handle = std::thread::Builder::new().name(format!("load-{number:02}")).spawn(move || {
-            let options = RingOptions {
-                descriptors: if plan.direct { Descriptors::Direct } else { Descriptors::Plain },
-                receive_buffers_max: hongbao_uring::receive_buffers_max(plan.threads),
-                ..RingOptions::connecting(share.len())
+            let rings = plan.rings_of(share);
+            let open = || {
+                let options = RingOptions {
+                    descriptors: if plan.direct { Descriptors::Direct } else { Descriptors::Plain },
+                    receive_buffers_max: hongbao_uring::receive_buffers_max(rings * plan.threads),
+                    ..RingOptions::connecting(share.len().div_ceil(rings))
+                };
+                options.open().map_err(|error| Failure::error(error.to_string()))
             };
-            let network = options.open().map_err(|error| Failure::error(error.to_string()))?;
+            let rings = (0..rings).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
             let seconds = SecondsEnds { full: full_in, empty: empty_out };
             let vacancies = (plan.depth_max > 0).then(|| share.len() as usize * plan.depth_max as usize);
             let timeout_us = plan.timeout.as_micros() as u32;
             let book = Book::new(clock, Window::new(plan.window(share)), seconds, claims_in, timeout_us, vacancies);
             let ends = ThreadEnds { orders: orders_out, laps: laps_in };
-            Driver::new(network, plan, share, clock, shared, ends, book).run()
+            Driver::new(rings, plan, share, clock, shared, ends, book).run()
         })?;
         Ok(Thread { handle: Some(handle), cells, orders, laps, claims, full, empty })
     }

@@ -15,6 +15,7 @@ use crate::network::Dial;
 use crate::parting::{Parting, Partings};
 use crate::plan::Plan;
 use crate::reader::Reader;
+use crate::rings::Rings;
 use crate::schedule::Share;
 use crate::user::{Phase, User};
 
@@ -66,11 +67,13 @@ pub enum Unsent {
 
 /// See the module's text.
 pub struct Sessions<N> {
-    network: N,
+    rings: Rings<N>,
     users: Vec<User>,
     partial: Slab<Stash>,
     /// Users whose outbox was written to in this turn.
     dirty: Vec<u32>,
+    /// Users whose receive has ended while it was not known yet whether their last send had.
+    ending: Vec<u32>,
     connector: Connector,
     plan: Plan,
     share: Share,
@@ -82,14 +85,15 @@ pub struct Sessions<N> {
 }
 
 impl<N: Dial> Sessions<N> {
-    /// Nobody connected yet.
-    pub fn new(network: N, plan: Plan, share: Share) -> Self {
+    /// Nobody connected yet. At least one ring, made on this thread.
+    pub fn new(rings: Vec<N>, plan: Plan, share: Share) -> Self {
         let connector = Connector::new(&plan.connecting);
         Self {
-            network,
+            rings: Rings::new(rings, share.len()),
             users: std::iter::repeat_with(User::default).take(share.len() as usize).collect(),
             partial: Slab::with_capacity(PARTIAL_FRAMES),
             dirty: Vec::with_capacity(share.len() as usize),
+            ending: Vec::with_capacity(share.len() as usize),
             connector,
             plan,
             share,
@@ -121,21 +125,29 @@ impl<N: Dial> Sessions<N> {
 
     /// What the ring did.
     pub fn counters(&self) -> hongbao_uring::NetworkCounters {
-        self.network.counters()
+        self.rings.counters()
     }
 
     /// Submits what was prepared, waits, reaps.
     pub fn enter(&mut self, wait: Wait) -> Result<(), Failure> {
-        self.network.enter(wait).map_err(|error| {
+        self.rings.enter(wait).map_err(|error| {
             Failure::error(format!("io_uring_enter: {error}; the ring cannot go on, and the run with it"))
         })
     }
 
     /// Handles all that the last enter reaped.
     pub fn handle(&mut self, now_ns: u64, book: &mut Book) {
-        while let Some(completion) = self.network.next() {
+        while let Some(completion) = self.rings.next() {
             self.complete(completion, now_ns, book);
         }
+        // Now it is known of every send whether it is through. One that is not has a completion to come, which ends the user.
+        let mut ending = std::mem::take(&mut self.ending);
+        for local in ending.drain(..) {
+            if self.may_end(local) {
+                self.end(local, now_ns);
+            }
+        }
+        self.ending = ending;
     }
 
     /// Whether a user may be told to shake now.
@@ -165,9 +177,10 @@ impl<N: Dial> Sessions<N> {
             if let Some(socket) = &user.socket
                 && user.phase != Phase::Leaving
             {
-                self.network.flush(socket, user.token(local), &mut user.outbox);
+                self.rings.of(local).flush(socket, user.token(local), &mut user.outbox);
             }
         }
+        self.rings.submit();
     }
 
     /// Begins the connects that the ramp allows and gives up attempts that took too long.
@@ -212,12 +225,12 @@ impl<N: Dial> Sessions<N> {
         self.closing = true;
         for local in 0..self.count() {
             let user = &mut self.users[local as usize];
-            let idle = user.receiving && user.phase != Phase::Leaving && self.network.is_sent(&user.outbox);
+            let idle = user.receiving && user.phase != Phase::Leaving && self.rings.of(local).is_sent(&user.outbox);
             if self.plan.close == CloseChoice::Reset && idle {
                 // No shutdown: it would send an end of file, and a port would be left waiting after all.
                 user.phase = Phase::Leaving;
                 if let Some(socket) = &user.socket {
-                    self.network.cancel_receive(socket);
+                    self.rings.of(local).cancel_receive(socket);
                 }
             } else {
                 self.leave(local, Parting::EndOfFile, now_ns);
@@ -241,10 +254,10 @@ impl<N: Dial> Sessions<N> {
         self.tally.attempts += 1;
         self.connector.began(local, user.generation, now_ns);
         let made = dial::open(&plan.target, source, plan.close == CloseChoice::Reset)
-            .and_then(|descriptor| self.network.adopt(descriptor));
+            .and_then(|descriptor| self.rings.of(local).adopt(descriptor));
         match made {
             Ok(socket) => {
-                self.network.connect(&socket, plan.target, user.token(local));
+                self.rings.of(local).connect(&socket, plan.target, user.token(local));
                 user.socket = Some(socket);
             }
             Err(error) => {
@@ -263,7 +276,7 @@ impl<N: Dial> Sessions<N> {
             // The shutdown ends the connect; its completion then brings the user here again.
             (Phase::Connecting, Some(socket)) => {
                 user.dismissal = Some(Parting::TimedOut);
-                self.network.shutdown(socket);
+                self.rings.of(local).shutdown(socket);
             }
             (Phase::LoggingIn, _) => self.leave(local, Parting::TimedOut, now_ns),
             _ => {}
@@ -279,7 +292,7 @@ impl<N: Dial> Sessions<N> {
         let user = &mut self.users[local as usize];
         if user.generation != token.generation {
             if let Event::Receive { outcome: Receive::Data(received), .. } = event {
-                self.network.give_back(received);
+                self.rings.of(local).give_back(received);
             }
             return;
         }
@@ -289,7 +302,7 @@ impl<N: Dial> Sessions<N> {
                 user.receiving = more;
                 self.received(local, outcome, now_ns, book);
             }
-            Event::Send { outcome } => match self.network.sent(&mut user.outbox, outcome) {
+            Event::Send { outcome } => match self.rings.of(local).sent(&mut user.outbox, outcome) {
                 Sent::Empty => {}
                 Sent::More => self.mark_dirty(local),
                 Sent::Failed(errno) => self.leave(local, Parting::from(errno), now_ns),
@@ -319,7 +332,7 @@ impl<N: Dial> Sessions<N> {
             (Err(errno), dismissal) => {
                 // No receive is armed and nothing was sent: the descriptor can go at once.
                 if let Some(socket) = user.socket.take() {
-                    self.network.close(socket);
+                    self.rings.of(local).close(socket);
                 }
                 self.ended(local, dismissal.unwrap_or(Parting::from(errno)), now_ns);
             }
@@ -330,7 +343,7 @@ impl<N: Dial> Sessions<N> {
         let user = &mut self.users[local as usize];
         if let Some(socket) = &user.socket {
             user.receiving = true;
-            self.network.receive(socket, user.token(local));
+            self.rings.of(local).receive(socket, user.token(local));
         }
     }
 
@@ -340,7 +353,7 @@ impl<N: Dial> Sessions<N> {
         match outcome {
             Receive::Data(received) => {
                 if leaving {
-                    self.network.give_back(received);
+                    self.rings.of(local).give_back(received);
                 } else {
                     self.read(local, received, now_ns, book);
                 }
@@ -357,8 +370,9 @@ impl<N: Dial> Sessions<N> {
     }
 
     fn read(&mut self, local: u32, received: Received, now_ns: u64, book: &mut Book) {
-        let Self { network, users, partial, connector, tally, .. } = self;
+        let Self { rings, users, partial, connector, tally, .. } = self;
         let id = self.plan.users.of_connection(self.share.global(local));
+        let network = rings.of(local);
         let user = &mut users[local as usize];
         let stash = (user.partial != User::NO_PARTIAL).then(|| partial.remove(user.partial as usize));
         user.partial = User::NO_PARTIAL;
@@ -384,7 +398,7 @@ impl<N: Dial> Sessions<N> {
 
     fn append(&mut self, local: u32, frame: &ClientFrame, now_ns: u64) {
         let user = &mut self.users[local as usize];
-        if self.network.append(&mut user.outbox, frame.encode().as_bytes()).is_err() {
+        if self.rings.of(local).append(&mut user.outbox, frame.encode().as_bytes()).is_err() {
             self.leave(local, Parting::Blocked, now_ns);
         } else {
             self.mark_dirty(local);
@@ -408,18 +422,29 @@ impl<N: Dial> Sessions<N> {
         }
         user.dismissal = Some(parting);
         user.phase = Phase::Leaving;
-        self.network.discard(&mut user.outbox);
-        self.network.shutdown(socket);
+        self.rings.of(local).discard(&mut user.outbox);
+        self.rings.of(local).shutdown(socket);
         self.try_end(local, now_ns);
     }
 
     fn try_end(&mut self, local: u32, now_ns: u64) {
-        let user = &mut self.users[local as usize];
-        if user.receiving || !self.network.is_sent(&user.outbox) {
-            return;
+        if self.may_end(local) {
+            self.end(local, now_ns);
+        } else if !self.users[local as usize].receiving {
+            self.ending.push(local);
         }
+    }
+
+    /// Whether a user is leaving and the ring has nothing of it any more.
+    fn may_end(&mut self, local: u32) -> bool {
+        let user = &self.users[local as usize];
+        user.phase == Phase::Leaving && !user.receiving && self.rings.of(local).is_sent(&user.outbox)
+    }
+
+    fn end(&mut self, local: u32, now_ns: u64) {
+        let user = &mut self.users[local as usize];
         if let Some(socket) = user.socket.take() {
-            self.network.close(socket);
+            self.rings.of(local).close(socket);
             let parting = user.dismissal.unwrap_or(Parting::EndOfFile);
             self.ended(local, parting, now_ns);
         }

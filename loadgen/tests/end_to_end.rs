@@ -190,6 +190,18 @@ fn a_server_that_is_not_there_is_told_with_the_reason() {
 }
 
 #[test]
+fn a_server_that_hangs_up_at_once_is_told_and_nobody_waits_for_ever() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server { address: listener.local_addr().unwrap(), seen: Server::start(none).seen };
+    // The end of file is there before the hello has left.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let ran = run(&server, "--connections 40 --rate 10 --duration 1s");
+    ran.expect_exit(3);
+    assert_eq!((ran.number("/connections/established"), ran.number("/connections/failed")), (0, 40));
+    assert_eq!(ran.number("/connections/attempts"), 40 * 6, "{}", ran.report["connections"]);
+}
+
+#[test]
 fn a_late_load_generator_does_not_pass_for_a_slow_server() {
     let server = Server::start(none);
     let ran = run(&server, "--connections 5 --rate 500 --duration 300ms --tick 20ms --lateness-max 1us");
@@ -242,6 +254,19 @@ fn several_threads_are_one_run() {
     assert!(ran.number("/requests/sent").abs_diff(1000) <= 1, "the wall clock's ticks fall where they fall");
     assert_eq!(ran.number("/requests/sent"), server.seen.shakes.load(Ordering::Relaxed));
     assert_eq!(server.seen.logins.load(Ordering::Relaxed), 23);
+}
+
+#[test]
+fn a_thread_drives_as_many_rings_as_its_connections_need() {
+    let server = Server::start(|asked| if asked.number == 100 { Reply::Frame(win(asked, envelope(1, 1))) } else { none(asked) });
+    let run = command(&server, &format!("--connections 300 --threads 2 --rate 2000 --duration 1s {PATIENT}"));
+    // A ring's table is bounded by the limit of open files: three rings for these, two on one thread.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 128 && exec \"$0\" \"$@\""]).arg(run.get_program()).args(run.get_args());
+    let ran = finished(&limited.output().expect("a shell"));
+    ran.expect_exit(0);
+    assert_eq!((ran.number("/connections/established"), ran.number("/threads")), (300, 2));
+    assert_eq!((ran.number("/requests/answered"), ran.number("/audit/envelopes")), (2000, 1));
 }
 
 /// Connections to this port that wait in `TIME_WAIT` on this machine.

@@ -19,6 +19,7 @@ use crate::control::{Commands, Facts, Plan, Signals, Survey, Watched};
 use crate::exit::{Exit, Failure};
 use crate::feeder::{Feeder, FeederOptions, FeederSummary};
 use crate::ledger::{LedgerError, LedgerSummary};
+use crate::messages::SetEnds;
 use crate::metrics::{self, Amount, Balance, Registry};
 use crate::service::{Heartbeat, Manager};
 use crate::set::{self, SetOptions, SetSummary, Started};
@@ -41,7 +42,7 @@ pub(super) struct AllStarted {
 
 /// The running threads.
 pub(super) struct Threads {
-    sets: Vec<JoinHandle<std::io::Result<SetSummary>>>,
+    sets: Vec<JoinHandle<std::io::Result<Vec<(usize, SetSummary)>>>>,
     ledger: JoinHandle<Result<LedgerSummary, LedgerError>>,
     feeder: JoinHandle<FeederSummary>,
     reports: Receiver<Report>,
@@ -93,8 +94,10 @@ impl Threads {
         let feeder = Feeder::new(options, issued, queues.feeder, Arc::clone(&feeder_cells), queues.feeder_commands);
         let feeder = spawn_feeder(feeder, metrics_listener, registry, report.clone())?;
 
-        let cores = pinned_cores(&config.pin, listeners.len(), &allowed_cores());
-        let mut sets = Vec::with_capacity(listeners.len());
+        let allowed = allowed_cores();
+        let cores = pinned_cores(&config.pin, listeners.len(), &allowed);
+        let mut shares: Vec<Vec<(SetOptions, SetEnds)>> = Vec::new();
+        shares.resize_with(set_threads(listeners.len(), cores.as_deref().unwrap_or(&allowed)), Vec::new);
         for (index, (listener, ends)) in listeners.into_iter().zip(queues.sets).enumerate() {
             let options = SetOptions {
                 index,
@@ -107,11 +110,15 @@ impl Threads {
                 drain_timeout_ms: config.drain_timeout.as_millis_u32(),
                 pin_to_core: cores.as_ref().map(|cores| cores[index % cores.len()]),
             };
+            let share = index % shares.len();
+            shares[share].push((options, ends));
+        }
+        let mut sets = Vec::with_capacity(shares.len());
+        for (index, share) in shares.into_iter().enumerate() {
             let report = report.clone();
             // The ends of the SETs that are not started are dropped on return, and with them go the ledger and the feeder.
-            let set = set::spawn(options, ends, move |started| drop(report.send(Report::Set(index, started))))
-                .map_err(|error| refused_thread("set", &error))?;
-            sets.push(set);
+            let told = move |set, started| drop(report.send(Report::Set(set, started)));
+            sets.push(set::spawn(set_thread(index), share, told).map_err(|error| refused_thread("set", &error))?);
         }
         let threads = Self {
             sets,
@@ -131,7 +138,7 @@ impl Threads {
     pub(super) fn wait_until_ready(&self, signals: &Signals) -> Result<Option<AllStarted>, Failure> {
         const LOOK: Duration = Duration::from_millis(20);
         let mut all = AllStarted { ring: String::new(), idle_connection_bytes: 0, envelopes_left: 0 };
-        for _ in 0..=self.sets.len() {
+        for _ in 0..=self.set_cells.len() {
             let report = loop {
                 match self.reports.recv_timeout(LOOK) {
                     Ok(report) => break report,
@@ -194,7 +201,7 @@ impl Threads {
             .sets
             .iter()
             .enumerate()
-            .map(|(index, set)| Watched { name: format!("set-{index:02}"), has_ended: Box::new(|| set.is_finished()) });
+            .map(|(index, set)| Watched { name: set_thread(index), has_ended: Box::new(|| set.is_finished()) });
         sets.chain([
             Watched { name: "ledger".to_owned(), has_ended: Box::new(|| self.ledger.is_finished()) },
             Watched { name: "feeder".to_owned(), has_ended: Box::new(|| self.feeder.is_finished()) },
@@ -208,11 +215,12 @@ impl Threads {
         let mut ended = Ok(());
         for (index, set) in self.sets.into_iter().enumerate() {
             match set.join() {
-                Ok(Ok(summary)) => tell_end(index, summary),
+                Ok(Ok(summaries)) => summaries.into_iter().for_each(|(set, summary)| tell_end(set, summary)),
                 Ok(Err(error)) => {
-                    ended = ended.and(Err(Failure::new(Exit::Os, format!("SET {index} failed: {error}"))));
+                    let message = format!("the thread {} failed: {error}", set_thread(index));
+                    ended = ended.and(Err(Failure::new(Exit::Os, message)));
                 }
-                Err(_) => ended = ended.and(Err(died(&format!("set-{index:02}")))),
+                Err(_) => ended = ended.and(Err(died(&set_thread(index)))),
             }
         }
         // What the ledger says weighs more than what followed from it.
@@ -260,6 +268,16 @@ fn descriptors(wanted: config::Descriptors) -> Descriptors {
         config::Descriptors::Direct => Descriptors::Direct,
         config::Descriptors::Plain => Descriptors::Plain,
     }
+}
+
+/// How many threads so many SETs get on these cores: one each, as long as there are cores for them.
+fn set_threads(sets: usize, cores: &[usize]) -> usize {
+    sets.min(cores.len().max(1))
+}
+
+/// What the n-th thread of SETs is called.
+fn set_thread(index: usize) -> String {
+    format!("set-{index:02}")
 }
 
 /// The cores this process may run on.

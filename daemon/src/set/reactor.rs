@@ -133,12 +133,29 @@ impl<N: Network> Reactor<N> {
         &mut self.network
     }
 
-    /// One turn. The clock is read once the wait is over, which is the time of all that the turn does, and at the end.
+    /// One turn on a thread of its own: waits for work, and is woken for it. The clock is read once the wait is over, which is the time of
+    /// all that the turn does, and at the end.
     pub fn turn(&mut self, clock: impl Fn() -> Moment) -> std::io::Result<Turn> {
         let wait = self.next_wait();
         let entered = self.network.enter(wait);
         self.ends.doorbell.woke_up();
         entered?;
+        self.work(clock)
+    }
+
+    /// One turn on a thread that several SETs share, which comes by at `now`: waits for nothing, and leaves nothing to be submitted. Where there
+    /// is no work it is a look at memory.
+    pub fn visit(&mut self, now: Moment, clock: impl Fn() -> Moment) -> std::io::Result<Turn> {
+        if !self.has_left_over() && Self::tick_of(now) == self.last_tick && !self.network.has_work() {
+            return Ok(Turn::Continue);
+        }
+        self.network.enter(Wait::NOT)?;
+        let turn = self.work(clock)?;
+        self.network.submit();
+        Ok(turn)
+    }
+
+    fn work(&mut self, clock: impl Fn() -> Moment) -> std::io::Result<Turn> {
         let now = clock();
         self.pace.observe(self.network.reaped(), now.elapsed_us.saturating_sub(self.now.elapsed_us));
         self.now = now;
@@ -164,19 +181,23 @@ impl<N: Network> Reactor<N> {
     /// How long the coming enter may wait: not at all where work is left over, else as the pace says, but not past the next tick.
     fn next_wait(&mut self) -> Wait {
         self.ends.doorbell.going_to_sleep();
-        let left_over = !self.ends.verdicts.is_empty()
-            || !self.ends.commands.is_empty()
-            || self.wheel.is_behind(self.tick() as Tick)
-            || !self.rearm.is_empty()
-            || !self.departing.is_empty()
-            || self.orders.is_sweeping()
-            || matches!(self.phase, Phase::SendingAway { next_slot, .. } if next_slot != u32::MAX);
-        if left_over {
+        if self.has_left_over() {
             return Wait::NOT;
         }
         let tick_us = u64::from(WHEEL_TICK_MS) * 1000;
         let to_next_tick_us = tick_us - self.now.elapsed_us % tick_us;
         self.pace.wait(to_next_tick_us as u32)
+    }
+
+    /// Whether there is work that no completion will tell of.
+    fn has_left_over(&self) -> bool {
+        !self.ends.verdicts.is_empty()
+            || !self.ends.commands.is_empty()
+            || self.wheel.is_behind(self.tick() as Tick)
+            || !self.rearm.is_empty()
+            || !self.departing.is_empty()
+            || self.orders.is_sweeping()
+            || matches!(self.phase, Phase::SendingAway { next_slot, .. } if next_slot != u32::MAX)
     }
 
     fn handle(&mut self, token: Token, event: Event) {
@@ -409,7 +430,11 @@ impl<N: Network> Reactor<N> {
 
     /// The wheel's tick that it is now.
     pub(super) fn tick(&self) -> u32 {
-        (self.now.elapsed_us / 1000 / u64::from(WHEEL_TICK_MS)) as u32
+        Self::tick_of(self.now)
+    }
+
+    fn tick_of(moment: Moment) -> u32 {
+        (moment.elapsed_us / 1000 / u64::from(WHEEL_TICK_MS)) as u32
     }
 
     /// The tick at which something is due that is due in `after_ms`.

@@ -1,10 +1,10 @@
-//! A SET on a thread of its own: the ring is made there, as its kernel side belongs to the thread that made it.
+//! The threads of the SETs. A SET's ring is made on its thread, as the kernel's side belongs to the thread that made it.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::thread::{self, Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
-use hongbao_uring::{Descriptors, Listener, Pace, RingError, RingFeatures, RingOptions};
+use hongbao_uring::{Descriptors, Listener, Pace, Ring, RingError, RingFeatures, RingOptions};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -15,7 +15,7 @@ use crate::messages::SetEnds;
 
 /// How one SET is to run.
 pub struct SetOptions {
-    /// Its number, from 0; names the thread.
+    /// Its number, from 0.
     pub index: usize,
     /// Where it accepts.
     pub listener: Listener,
@@ -31,7 +31,7 @@ pub struct SetOptions {
     pub latency_budget_us: u32,
     /// How long stopping may take, in milliseconds.
     pub drain_timeout_ms: u32,
-    /// The core to run on.
+    /// The core to run on; the first SET's counts for its thread.
     pub pin_to_core: Option<usize>,
 }
 
@@ -53,39 +53,87 @@ pub struct SetSummary {
     pub claims_pending: u32,
 }
 
-/// Starts the SET. `ready` is called once, on the new thread: when the SET listens, or with why it cannot.
+/// Starts the thread `name` with these SETs. `ready` is called on it once for each, with its number: when the SET listens, or with why it
+/// cannot.
+///
+/// One alone waits in its ring, and is woken by what it waits for. Where several share the thread it comes by at each of them, once
+/// a latency budget, and waits in none: the rings gather meanwhile, and a wake-up is paid once for all of them.
 pub fn spawn(
-    options: SetOptions,
-    ends: SetEnds,
-    ready: impl FnOnce(Result<Started, RingError>) + Send + 'static,
-) -> io::Result<JoinHandle<io::Result<SetSummary>>> {
-    Builder::new().name(format!("set-{:02}", options.index)).spawn(move || run(options, ends, ready))
+    name: String,
+    sets: Vec<(SetOptions, SetEnds)>,
+    ready: impl FnMut(usize, Result<Started, RingError>) + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<Vec<(usize, SetSummary)>>>> {
+    Builder::new().name(name).spawn(move || run(sets, ready))
 }
 
-fn run(options: SetOptions, ends: SetEnds, ready: impl FnOnce(Result<Started, RingError>)) -> io::Result<SetSummary> {
-    if let Some(core) = options.pin_to_core {
+/// One SET of a thread.
+struct Member {
+    index: usize,
+    reactor: Reactor<Ring>,
+    turn: Turn,
+}
+
+fn run(
+    sets: Vec<(SetOptions, SetEnds)>,
+    mut ready: impl FnMut(usize, Result<Started, RingError>),
+) -> io::Result<Vec<(usize, SetSummary)>> {
+    let pin_to_core = sets.first().and_then(|(options, _)| options.pin_to_core);
+    if let Some(core) = pin_to_core {
         let mut cores = CpuSet::new();
         cores.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores))?;
     }
+    let start = Instant::now();
+    let budget_us = sets.iter().map(|(options, _)| options.latency_budget_us).min().unwrap_or_default();
+    let mut members = Vec::with_capacity(sets.len());
+    for (options, ends) in sets {
+        let index = options.index;
+        match open(options, ends) {
+            Ok((reactor, started)) => {
+                members.push(Member { index, reactor, turn: Turn::Continue });
+                ready(index, Ok(started));
+            }
+            Err(error) => {
+                ready(index, Err(error));
+                return Err(io::Error::other("the ring could not be opened"));
+            }
+        }
+    }
+    match members.as_mut_slice() {
+        [alone] => while alone.reactor.turn(|| Moment::now(start))? == Turn::Continue {},
+        several => come_by(several, start, Duration::from_micros(u64::from(budget_us)))?,
+    }
+    Ok(members.iter().map(|member| (member.index, member.reactor.summary())).collect())
+}
+
+fn open(options: SetOptions, ends: SetEnds) -> Result<(Reactor<Ring>, Started), RingError> {
     let connections = options.connections + REFUSED_AT_ONCE;
     let ring = RingOptions {
         descriptors: options.descriptors,
         receive_buffers_max: options.receive_buffers_max,
         ..RingOptions::listening(connections, options.listener)
     };
-    let ring = match ring.open() {
-        Ok(ring) => ring,
-        Err(error) => {
-            ready(Err(error));
-            return Err(io::Error::other("the ring could not be opened"));
-        }
-    };
-    ring.attach(&ends.doorbell)?;
+    let ring = ring.open()?;
+    ring.attach(&ends.doorbell).map_err(RingError::Memory)?;
     let features = ring.features();
-    let start = Instant::now();
     let pace = Pace::new(options.latency_budget_us, u32::from(features.receive_buffers));
-    let mut reactor = Reactor::new(ring, options.rules, options.connections, pace, options.drain_timeout_ms, ends);
-    ready(Ok(Started { features, idle_connection_bytes: IDLE_BYTES }));
-    while reactor.turn(|| Moment::now(start))? == Turn::Continue {}
-    Ok(reactor.summary())
+    let reactor = Reactor::new(ring, options.rules, options.connections, pace, options.drain_timeout_ms, ends);
+    Ok((reactor, Started { features, idle_connection_bytes: IDLE_BYTES }))
+}
+
+/// Rounds, one each `every`; where a round takes longer, the next follows at once.
+fn come_by(members: &mut [Member], start: Instant, every: Duration) -> io::Result<()> {
+    let mut due = Instant::now();
+    loop {
+        let mut serving = false;
+        for member in members.iter_mut().filter(|member| member.turn == Turn::Continue) {
+            member.turn = member.reactor.visit(Moment::now(start), || Moment::now(start))?;
+            serving |= member.turn == Turn::Continue;
+        }
+        if !serving {
+            return Ok(());
+        }
+        let now = Instant::now();
+        due = (due + every).max(now);
+        thread::sleep(due - now);
+    }
 }

@@ -266,6 +266,17 @@ impl RingCore {
         self.batch = 0;
     }
 
+    /// Whether an enter that does not wait would do anything. Reads memory that the kernel shares, and calls nothing.
+    pub(crate) fn has_work(&mut self) -> bool {
+        let queue = self.ring.submission();
+        let (told, unsubmitted) = (queue.taskrun() || queue.cq_overflow(), !queue.is_empty());
+        drop(queue);
+        told || unsubmitted
+            || self.reaped.len() > self.batch
+            || self.push_failure.is_some()
+            || !self.ring.completion().is_empty()
+    }
+
     /// The next completion of the last enter.
     pub(crate) fn next(&mut self) -> Option<Reaped> {
         let next = *self.reaped[..self.batch].get(self.cursor)?;

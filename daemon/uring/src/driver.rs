@@ -110,6 +110,22 @@ pub struct NetworkCounters {
     pub wakes_sent: u64,
 }
 
+impl NetworkCounters {
+    /// Those of two rings together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            enters: self.enters + other.enters,
+            completions: self.completions + other.completions,
+            sends: self.sends + other.sends,
+            sends_deferred: self.sends_deferred + other.sends_deferred,
+            buffers_exhausted: self.buffers_exhausted + other.buffers_exhausted,
+            completion_overflows: self.completion_overflows + other.completion_overflows,
+            wakes_sent: self.wakes_sent + other.wakes_sent,
+        }
+    }
+}
+
 /// The connections of one thread. See the module's text for the turn.
 pub trait Network {
     /// Arms the multishot accept on this ring's listener.
@@ -144,6 +160,10 @@ pub trait Network {
     fn ring_doorbell(&mut self, doorbell: &Doorbell);
     /// Submits what was prepared, waits, and reaps every completion that is there.
     fn enter(&mut self, wait: Wait) -> io::Result<()>;
+    /// Whether an enter that does not wait would do anything. A look at memory, without a system call.
+    fn has_work(&mut self) -> bool;
+    /// Submits what was prepared, without waiting and without reaping: for a thread that turns to another ring now.
+    fn submit(&mut self);
     /// The next reaped completion. Handle all before the next enter.
     fn next(&mut self) -> Option<Completion>;
     /// Completions reaped by the last enter.

@@ -393,6 +393,21 @@ impl Network for Ring {
         Ok(())
     }
 
+    fn has_work(&mut self) -> bool {
+        !self.reads_due.is_empty() || self.core.has_work()
+    }
+
+    fn submit(&mut self) {
+        self.buffers.publish();
+        self.core.submit();
+        self.staged.clear();
+        self.table.entered();
+        // A send at once that failed has its completion there by now; without any, all of them went well.
+        if !self.core.has_work() {
+            self.outboxes.entered(false);
+        }
+    }
+
     fn next(&mut self) -> Option<Completion> {
         loop {
             while let Some(reaped) = self.core.next() {

@@ -512,6 +512,13 @@ impl Network for SimulatedNetwork {
         Ok(())
     }
 
+    fn has_work(&mut self) -> bool {
+        true
+    }
+
+    /// What was prepared stays so until the next enter: a kernel may be as slow.
+    fn submit(&mut self) {}
+
     fn next(&mut self) -> Option<Completion> {
         let next = self.completions.pop_front();
         if next.is_none() {
