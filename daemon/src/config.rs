@@ -133,7 +133,7 @@ impl Config {
             min_shake_interval: settings.min_shake_interval.unwrap_or(Period::seconds(5)),
             login_timeout: settings.login_timeout.unwrap_or(Period::seconds(5)),
             idle_timeout: settings.idle_timeout.unwrap_or(Period::seconds(120)),
-            latency_budget: settings.latency_budget.unwrap_or(latency_budget(shape.sets, host.cores)),
+            latency_budget: settings.latency_budget.unwrap_or(Period::micros(limits::LATENCY_BUDGET_US)),
             descriptors,
             journal_segment_size: settings.journal_segment_size.unwrap_or(Size(64 << 20)),
             journal_write: settings.journal_write.unwrap_or(JournalWrite::Dsync),
@@ -159,13 +159,6 @@ impl Config {
 
 fn below(file: Option<&Path>) -> Result<Settings, Failure> {
     Ok(file.map(read_file).transpose()?.unwrap_or_default())
-}
-
-/// How long each of so many SETs may gather work on a host of so many cores: the more SETs share a core, the less comes to each, and the
-/// more wake-ups they would be.
-fn latency_budget(sets: u32, cores: u32) -> Period {
-    let shared_us = sets.saturating_mul(limits::LATENCY_BUDGET_PER_SHARING_SET_US) / cores.max(1);
-    Period::micros(shared_us.clamp(limits::LATENCY_BUDGET_US_MIN, limits::LATENCY_BUDGET_US_MAX).into())
 }
 
 /// The settings in a configuration file. Every problem is told, with the path of its key.

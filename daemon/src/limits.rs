@@ -89,20 +89,18 @@ pub const SEED_DIRECTORY_DEPTH_MAX: usize = 4;
 
 // Configuration, metrics endpoint, control.
 
-/// SETs of one process. Each needs a thread and a ring; a million connections at 20,000 a ring take 54.
+/// SETs of one process. Each needs a ring; a million connections at 20,000 a ring take 54.
 pub const SETS_MAX: u32 = 256;
 
 /// Connections over all SETs where none were asked for: what the daemon is built for.
 pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
 
-/// How long a SET under load may gather completions before it wakes, in microseconds, where it was not said: with a core of its own, two
-/// enters then serve some 75 of 60,000 requests a second ...
-pub const LATENCY_BUDGET_US_MIN: u32 = 1_250;
-/// ... longer by this for each SET that shares a core, as a wake-up costs about 10 us of CPU, whatever it brings ...
-pub const LATENCY_BUDGET_PER_SHARING_SET_US: u32 = 500;
-/// ... and no longer than this: at a million connections 5 ms make the 99th percentile 8 ms; 2 ms make it 5, for half as much CPU again.
-pub const LATENCY_BUDGET_US_MAX: u32 = 5_000;
-const _: () = assert!(LATENCY_BUDGET_US_MIN <= LATENCY_BUDGET_US_MAX);
+/// How long a SET under load may gather completions before it wakes, in microseconds, where it was not said: at 60,000 requests a second two
+/// enters then serve some 75.
+pub const LATENCY_BUDGET_US: u64 = 1_250;
+
+/// A thread of several SETs comes by at each of them no more often, in microseconds, however small the budget.
+pub const ROUND_US_MIN: u32 = 100;
 
 /// Entries that the kernel allows in one ring's table of direct descriptors.
 pub const DIRECT_DESCRIPTORS_MAX: u32 = 1 << 20;

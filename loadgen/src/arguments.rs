@@ -373,7 +373,7 @@ pub struct Common {
     #[arg(long, value_enum, default_value = "reset", help_heading = "Connections")]
     pub close: CloseChoice,
 
-    /// Threads, each with a ring [default: as few as can hold the connections]
+    /// Threads, each with as many rings as its connections need [default: one, and up to one a core where one ring cannot hold all connections]
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     pub threads: Option<u32>,
 

@@ -1,6 +1,6 @@
 //! One thread of a run: it connects, follows the segments of load that the main thread orders, and closes.
 //!
-//! Each turn enters the ring once: it submits what was prepared in the turn before and sleeps until the next tick, unless very
+//! Each turn enters each ring once: it submits what was prepared in the turn before and sleeps until the next tick, unless very
 //! much comes in. Then it receives first and sends after, as what waits in socket buffers is what measures badly.
 
 use std::collections::VecDeque;

@@ -222,7 +222,7 @@ fn footer(report: &Report) -> Markup {
             pre { code { (report.command.join(" ")) } }
             p {
                 "hongbao-loadgen " (report.version) " on Linux " (host.kernel) ", " (host.cores) " cores, "
-                (human::bytes(host.memory_bytes as f64)) " of memory; " (report.threads) " threads, each with a ring, waking every "
+                (human::bytes(host.memory_bytes as f64)) " of memory; " (report.threads) " threads, waking every "
                 (human::time(report.tick_us as f64)) "; at most " (human::bytes(report.resident_bytes_max as f64)) " resident."
             }
         }

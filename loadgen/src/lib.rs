@@ -1,8 +1,8 @@
 //! hongbao's load generator: virtual users on persistent connections, latency from the intended send time, and an audit of
 //! the money. The binary is `hongbao-loadgen`.
 //!
-//! A run in the order of its modules: [`arguments`] make a [`scenario`], and with the [`host`] a [`plan`]; [`command`] starts a [`run`]: a
-//! thread for each ring, whose [`driver`] follows the [`orders`] of the [`conductor`], segment by [`segment`], over its [`sessions`], and
+//! A run in the order of its modules: [`arguments`] make a [`scenario`], and with the [`host`] a [`plan`]; [`command`] starts a [`run`]:
+//! threads, each with its [`rings`], whose [`driver`] follows the [`orders`] of the [`conductor`], segment by [`segment`], over its [`sessions`], and
 //! keeps a [`book`]; what the threads wrote down becomes the [`series`], the [`audit`] and each stage's [`outcome`], and at the end, as a
 //! [`total`] judged by [`health`] and by what was [expected](expect), the [`report`].
 //!

@@ -57,7 +57,7 @@ pub struct Report {
     pub duration_s: f64,
     /// Seconds of warm-up.
     pub warm_up_s: f64,
-    /// Threads, each with a ring.
+    /// Threads.
     pub threads: u32,
     /// Between two turns of a thread: received answers wait up to this long before they are seen.
     pub tick_us: u64,

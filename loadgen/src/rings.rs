@@ -48,7 +48,7 @@ impl<N: Dial> Rings<N> {
     }
 
     /// The next reaped completion of any ring.
-    pub fn next(&mut self) -> Option<Completion> {
+    pub fn next_completion(&mut self) -> Option<Completion> {
         self.rings.iter_mut().find_map(N::next)
     }
 

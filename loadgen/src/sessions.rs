@@ -137,7 +137,7 @@ impl<N: Dial> Sessions<N> {
 
     /// Handles all that the last enter reaped.
     pub fn handle(&mut self, now_ns: u64, book: &mut Book) {
-        while let Some(completion) = self.rings.next() {
+        while let Some(completion) = self.rings.next_completion() {
             self.complete(completion, now_ns, book);
         }
         // Now it is known of every send whether it is through. One that is not has a completion to come, which ends the user.

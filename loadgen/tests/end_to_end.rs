@@ -258,7 +258,8 @@ fn several_threads_are_one_run() {
 
 #[test]
 fn a_thread_drives_as_many_rings_as_its_connections_need() {
-    let server = Server::start(|asked| if asked.number == 100 { Reply::Frame(win(asked, envelope(1, 1))) } else { none(asked) });
+    let server =
+        Server::start(|asked| if asked.number == 100 { Reply::Frame(win(asked, envelope(1, 1))) } else { none(asked) });
     let run = command(&server, &format!("--connections 300 --threads 2 --rate 2000 --duration 1s {PATIENT}"));
     // A ring's table is bounded by the limit of open files: three rings for these, two on one thread.
     let mut limited = Command::new("sh");

@@ -62,8 +62,7 @@ pub struct Settings {
     /// A connection that was silent for so long is closed [default: 2m]
     #[arg(long, env = "HONGBAO_IDLE_TIMEOUT", value_name = "TIME")]
     pub idle_timeout: Option<Period>,
-    /// How long a SET under load may wait to gather more work before it wakes [default: 1250us; longer where
-    /// SETs share a core, up to 5ms]
+    /// How long a SET under load may wait to gather more work before it wakes [default: 1250us]
     #[arg(long, env = "HONGBAO_LATENCY_BUDGET", value_name = "TIME")]
     pub latency_budget: Option<Period>,
     /// Where connections live: in each ring's own table, in the process's, or whichever suits the kernel [default: auto]

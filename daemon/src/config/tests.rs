@@ -151,19 +151,3 @@ fn every_flag_has_its_variable_and_its_key_of_the_same_name() {
     }
     assert_eq!(command.get_arguments().count(), keys.len());
 }
-
-#[test]
-fn sets_that_share_a_core_gather_longer_within_bounds_and_as_told() {
-    let budget = |sets: u32, cores| {
-        let config =
-            Config::resolve(settings(&format!(r#"{{"sets": {sets}}}"#)), &Host { cores, nofile: 1 << 20, ..HOST });
-        config.expect("fits").latency_budget
-    };
-    assert_eq!(budget(1, 1), Period::micros(1_250));
-    assert_eq!(budget(2, 2), Period::micros(1_250));
-    assert_eq!(budget(6, 2), Period::micros(1_500));
-    assert_eq!(budget(54, 2), Period::millis(5));
-    assert_eq!(budget(256, 1), Period::millis(5));
-    let config = Config::resolve(settings(r#"{"sets": 54, "latency_budget": "1ms"}"#), &HOST).expect("fits");
-    assert_eq!(config.latency_budget, Period::millis(1));
-}

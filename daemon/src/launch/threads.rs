@@ -22,7 +22,7 @@ use crate::ledger::{LedgerError, LedgerSummary};
 use crate::messages::SetEnds;
 use crate::metrics::{self, Amount, Balance, Registry};
 use crate::service::{Heartbeat, Manager};
-use crate::set::{self, SetOptions, SetSummary, Started};
+use crate::set::{self, SetOptions, SetSummary, SetThread, Started};
 
 /// What a thread tells when it has started, or could not.
 enum Report {
@@ -42,7 +42,7 @@ pub(super) struct AllStarted {
 
 /// The running threads.
 pub(super) struct Threads {
-    sets: Vec<JoinHandle<std::io::Result<Vec<(usize, SetSummary)>>>>,
+    sets: Vec<SetThread>,
     ledger: JoinHandle<Result<LedgerSummary, LedgerError>>,
     feeder: JoinHandle<FeederSummary>,
     reports: Receiver<Report>,

@@ -1,4 +1,5 @@
-//! The SET: one thread, one ring, one listener, one slab of connections, one stock of envelopes. SETs share nothing.
+//! The SET: one ring, one listener, one slab of connections, one stock of envelopes, and a thread of its own where there are cores enough.
+//! SETs share nothing else.
 //!
 //! | file | noun |
 //! |---|---|
@@ -9,7 +10,7 @@
 //! | `orders` | what an operator tells it, carried out a bounded piece a turn |
 //! | `wheel` | deadlines |
 //! | `moment` | time, as an argument |
-//! | `thread` | starts a SET on a thread of its own |
+//! | `thread` | the threads of the SETs: one each, or several on one that comes by |
 
 mod connection;
 mod departure;
@@ -25,4 +26,4 @@ mod wheel;
 pub use crate::messages::Rules;
 pub use moment::Moment;
 pub use reactor::{Reactor, Turn};
-pub use thread::{SetOptions, SetSummary, Started, spawn};
+pub use thread::{SetOptions, SetSummary, SetThread, Started, spawn};

@@ -140,7 +140,7 @@ impl<N: Network> Reactor<N> {
         let entered = self.network.enter(wait);
         self.ends.doorbell.woke_up();
         entered?;
-        self.work(clock)
+        Ok(self.work(clock))
     }
 
     /// One turn on a thread that several SETs share, which comes by at `now`: waits for nothing, and leaves nothing to be submitted. Where there
@@ -150,12 +150,12 @@ impl<N: Network> Reactor<N> {
             return Ok(Turn::Continue);
         }
         self.network.enter(Wait::NOT)?;
-        let turn = self.work(clock)?;
+        let turn = self.work(clock);
         self.network.submit();
         Ok(turn)
     }
 
-    fn work(&mut self, clock: impl Fn() -> Moment) -> std::io::Result<Turn> {
+    fn work(&mut self, clock: impl Fn() -> Moment) -> Turn {
         let now = clock();
         self.pace.observe(self.network.reaped(), now.elapsed_us.saturating_sub(self.now.elapsed_us));
         self.now = now;
@@ -175,7 +175,7 @@ impl<N: Network> Reactor<N> {
             self.network.ring_doorbell(&self.ends.ledger_doorbell);
         }
         self.publish(clock());
-        Ok(if self.has_ended() { Turn::Ended } else { Turn::Continue })
+        if self.has_ended() { Turn::Ended } else { Turn::Continue }
     }
 
     /// How long the coming enter may wait: not at all where work is left over, else as the pace says, but not past the next tick.

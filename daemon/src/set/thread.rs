@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::connection::IDLE_BYTES;
 use super::{Moment, Reactor, Rules, Turn};
-use crate::limits::REFUSED_AT_ONCE;
+use crate::limits::{REFUSED_AT_ONCE, ROUND_US_MIN};
 use crate::messages::SetEnds;
 
 /// How one SET is to run.
@@ -53,6 +53,9 @@ pub struct SetSummary {
     pub claims_pending: u32,
 }
 
+/// A thread of SETs. It ends with what each of them, by its number, tells.
+pub type SetThread = JoinHandle<io::Result<Vec<(usize, SetSummary)>>>;
+
 /// Starts the thread `name` with these SETs. `ready` is called on it once for each, with its number: when the SET listens, or with why it
 /// cannot.
 ///
@@ -62,7 +65,7 @@ pub fn spawn(
     name: String,
     sets: Vec<(SetOptions, SetEnds)>,
     ready: impl FnMut(usize, Result<Started, RingError>) + Send + 'static,
-) -> io::Result<JoinHandle<io::Result<Vec<(usize, SetSummary)>>>> {
+) -> io::Result<SetThread> {
     Builder::new().name(name).spawn(move || run(sets, ready))
 }
 
@@ -100,7 +103,7 @@ fn run(
     }
     match members.as_mut_slice() {
         [alone] => while alone.reactor.turn(|| Moment::now(start))? == Turn::Continue {},
-        several => come_by(several, start, Duration::from_micros(u64::from(budget_us)))?,
+        several => come_by(several, start, Duration::from_micros(u64::from(budget_us.max(ROUND_US_MIN))))?,
     }
     Ok(members.iter().map(|member| (member.index, member.reactor.summary())).collect())
 }
