@@ -227,6 +227,10 @@ pub struct LedgerCells {
     pub spares_failed: Cell,
     /// Wins found in the journal at the start that are beyond the caps now in force.
     pub wins_over_cap: Cell,
+    /// Snapshots of the journal that were made.
+    pub snapshots: Cell,
+    /// Snapshots that could not be made: the journal grows meanwhile.
+    pub snapshots_failed: Cell,
     /// 1 while the journal cannot take records, else 0.
     pub halted: Cell,
     /// Duration of a commit, in microseconds.

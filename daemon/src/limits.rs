@@ -212,6 +212,12 @@ pub const LEDGER_BLOCKED_WAIT_US: u32 = 1_000;
 /// Verdict slots that the answer to a login takes at most.
 pub const LEDGER_LOGIN_VERDICTS_MAX: usize = EARLIER_WINS_SHOWN_MAX as usize + 1;
 
+/// Segments that a snapshot covers newly, at least.
+pub const SNAPSHOT_SEGMENTS_MIN: usize = 4;
+
+/// A snapshot is written in steps of so many bytes, each synced, so that a commit meanwhile waits for one of them at most.
+pub const SNAPSHOT_STEP_BYTES: usize = 1024 * 1024;
+
 /// Findings of one kind that a reconciliation lists, at most; what lies beyond is counted only.
 pub const RECONCILE_LISTED_MAX: usize = 100_000;
 

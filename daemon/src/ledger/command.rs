@@ -9,10 +9,12 @@ use serde::Serialize;
 use super::accounts::{Accounts, Caps};
 use super::error::LedgerError;
 use super::journal::{Record, SegmentFolder, Sequence};
+use super::reading::JournalFiles;
 use super::receipt_command::{self, CheckReceiptArgs};
 use super::reconcile::{self, ReconcileArgs};
 use super::recovery::Tail;
 use super::replay::{Replayed, replay, replay_in_use};
+use super::verify::verify_snapshots;
 use crate::exit::{Exit, Failure};
 
 /// Look into a ledger.
@@ -156,6 +158,8 @@ struct Summary {
     begun: Option<String>,
     segments: usize,
     segment_bytes: u64,
+    snapshots: usize,
+    snapshot_bytes: u64,
     blocks: u64,
     records: u64,
     issued: u64,
@@ -176,9 +180,11 @@ impl Summary {
             server: replayed.binding.map(|binding| binding.server.0),
             journal: point.journal.map(|journal| format!("{:032x}", journal.0)),
             begun: replayed.binding.map(|binding| rfc3339(binding.time_us)),
-            segments: replayed.segments.len(),
-            segment_bytes: replayed.segments.iter().map(|segment| segment.bytes).sum(),
-            blocks: replayed.blocks,
+            segments: replayed.files.segments.len(),
+            segment_bytes: replayed.files.segments.iter().map(|segment| segment.bytes).sum(),
+            snapshots: replayed.files.snapshots.len(),
+            snapshot_bytes: replayed.files.snapshots.iter().map(|snapshot| snapshot.bytes).sum(),
+            blocks: point.block - 1,
             records: point.record.0 - 1,
             issued: accounts.issued(),
             issued_cents: accounts.cents().0,
@@ -204,14 +210,22 @@ fn read(data_dir: &Path) -> Result<(Replayed, Accounts), CommandError> {
 
 fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     let (replayed, accounts) = read(data_dir)?;
+    match verify_snapshots(&replayed.files) {
+        // A compaction of the running daemon came between: what there is now is looked at.
+        Err(error) if error.is_of_a_file_that_is_gone() => {
+            verify_snapshots(&JournalFiles::list(&replayed.files.folder)?)?;
+        }
+        verified => verified?,
+    }
     let summary = Summary::new(&replayed, &accounts);
     writeln!(
         output,
-        "{}: whole: {} records in {} blocks of {} segments, {} envelopes issued, {} cents",
+        "{}: whole: {} records in {} blocks, {} segments and {} snapshots, {} envelopes issued, {} cents",
         data_dir.display(),
         summary.records,
         summary.blocks,
         summary.segments,
+        summary.snapshots,
         summary.issued,
         summary.issued_cents
     )?;
@@ -242,6 +256,7 @@ fn show(data_dir: &Path, json: bool, output: &mut dyn Write) -> Result<(), Comma
         ("journal", or_none(&summary.journal)),
         ("begun", or_none(&summary.begun)),
         ("segments", format!("{} ({} bytes)", summary.segments, summary.segment_bytes)),
+        ("snapshots", format!("{} ({} bytes)", summary.snapshots, summary.snapshot_bytes)),
         ("records", summary.records.to_string()),
         ("envelopes issued", summary.issued.to_string()),
         ("cents issued", summary.issued_cents.to_string()),
@@ -296,9 +311,9 @@ fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     };
     let mut written = Ok(());
     let folder = SegmentFolder::of(data_dir);
-    let segments = folder.list().map_err(LedgerError::from)?;
+    let files = JournalFiles::list(&folder)?;
     let mut accounts = Accounts::new(Caps::UNLIMITED, 0);
-    let walked = replay(&folder, segments, &mut accounts, &mut |sequence, record| {
+    let walked = replay(files, &mut accounts, &mut |sequence, record| {
         if sequence < end && written.is_ok() {
             written = serde_json::to_writer(&mut *output, &Line::new(sequence, record))
                 .map_err(io::Error::from)

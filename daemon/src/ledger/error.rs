@@ -7,9 +7,9 @@ use hongbao_protocol::{CampaignId, ServerId};
 use hongbao_uring::Unavailable;
 use thiserror::Error;
 
-use super::journal::{SegmentError, SegmentFolder};
+use super::journal::{SegmentError, SegmentFolder, Sequence, SnapshotError};
 use super::receipt::KeyError;
-use super::recovery::Damage;
+use super::recovery::{Contradiction, Damage};
 use crate::exit::{Exit, Failure};
 
 /// The ledger cannot be opened, bound or run.
@@ -45,7 +45,7 @@ pub enum LedgerError {
     #[error(
         "{}: {damage}. Nothing was changed. Keep a copy of the folder (`cp -a {data} {data}.damaged`), see \
          what is readable with `hongbaod ledger verify {data}` and `hongbaod ledger export {data} --format jsonl`, and look for \
-         failing memory or disks; the daemon starts only with a whole journal.",
+         failing memory or disks; the daemon starts only with a whole journal (deploy/RUNBOOK.md, \"The journal is damaged\").",
         file.display(), data = data_dir.display()
     )]
     Damaged {
@@ -55,6 +55,44 @@ pub enum LedgerError {
         data_dir: PathBuf,
         /// Where and what.
         damage: Damage,
+    },
+    /// A snapshot cannot be used.
+    #[error(
+        "{error}. Nothing was changed. Keep a copy of the folder (`cp -a {data} {data}.damaged`), see all that is wrong with \
+         `hongbaod ledger verify {data}`, look for failing memory or disks, and restore a backup (`hongbaod ledger restore`); \
+         deploy/RUNBOOK.md, \"The journal is damaged\".", data = data_dir.display()
+    )]
+    Snapshot {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Which file, where in it, and what.
+        error: SnapshotError,
+    },
+    /// A snapshot does not hold what the segments hold.
+    #[error(
+        "{}: the snapshot says something else than the one before it and the segments between. Nothing was changed. Keep a copy of the \
+         folder (`cp -a {data} {data}.damaged`); deploy/RUNBOOK.md, \"The journal is damaged\".", file.display(), data = data_dir.display()
+    )]
+    SnapshotDiffers {
+        /// The snapshot.
+        file: PathBuf,
+        /// The data folder.
+        data_dir: PathBuf,
+    },
+    /// Records of a snapshot contradict each other.
+    #[error(
+        "{}: record {} {contradiction}. Nothing was changed. Keep a copy of the folder (`cp -a {data} {data}.damaged`) and restore a backup \
+         (`hongbaod ledger restore`); deploy/RUNBOOK.md, \"The journal is damaged\".", file.display(), sequence.0, data = data_dir.display()
+    )]
+    SnapshotContradiction {
+        /// The snapshot.
+        file: PathBuf,
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Which record.
+        sequence: Sequence,
+        /// How.
+        contradiction: Contradiction,
     },
     /// The receipt key cannot be used.
     #[error(
@@ -101,6 +139,16 @@ impl LedgerError {
         Self::Damaged { file: folder.segment_path(damage.segment), data_dir: folder.data_dir().to_owned(), damage }
     }
 
+    /// Whether a file that was there when the folder was listed is not there any more.
+    pub(super) fn is_of_a_file_that_is_gone(&self) -> bool {
+        match self {
+            Self::Segment(SegmentError::Io { error, .. })
+            | Self::Snapshot { error: SnapshotError::Io { error, .. }, .. } => error.kind() == io::ErrorKind::NotFound,
+            Self::Segment(SegmentError::Missing { .. }) => true,
+            _ => false,
+        }
+    }
+
     fn exit(&self) -> Exit {
         let of_io = |error: &io::Error| match error.kind() {
             io::ErrorKind::PermissionDenied => Exit::Permission,
@@ -111,9 +159,13 @@ impl LedgerError {
             Self::Locked { .. } | Self::Unavailable(_) => Exit::Unavailable,
             Self::DataDir { error, .. }
             | Self::Segment(SegmentError::Io { error, .. })
+            | Self::Snapshot { error: SnapshotError::Io { error, .. }, .. }
             | Self::Key(KeyError::Io { error, .. }) => of_io(error),
             Self::Segment(SegmentError::Missing { .. } | SegmentError::Length { .. })
             | Self::Damaged { .. }
+            | Self::Snapshot { error: SnapshotError::Damaged(_), .. }
+            | Self::SnapshotContradiction { .. }
+            | Self::SnapshotDiffers { .. }
             | Self::Key(KeyError::Damaged { .. } | KeyError::Missing { .. }) => Exit::Data,
             Self::BoundElsewhere { .. } => Exit::Config,
             Self::Option(_) => Exit::Usage,

@@ -12,11 +12,13 @@
 //! | `accounts` | who won what; the decision. Pure |
 //! | `journal` | records, blocks, segments: the format and its writing end |
 //! | `recovery` | the walk over the blocks; torn tail or damage. Pure |
-//! | `reading` | the walk over the files |
+//! | `reading` | the walk over the files: snapshot, then segments |
+//! | `compaction` | snapshots made, and what two of them cover removed |
 //! | `replay` | what the records add up to, in accounts |
 //! | `commit` | group commit: one batch flies, the next one forms |
 //! | `turn` | the loop, over any disk and clock |
 //! | `files` | the file system outside of the ring, as a trait |
+//! | `verify` | snapshots held against segments |
 //! | `lock` | one daemon on one data folder |
 //! | `receipt` | the keyed proof of a win, and its key |
 //! | `reconcile` | seeds, journal and the clients' claims, held against each other |
@@ -25,6 +27,7 @@
 pub mod accounts;
 pub mod command;
 mod commit;
+pub mod compaction;
 mod error;
 pub mod files;
 pub mod journal;
@@ -40,6 +43,7 @@ mod replay;
 mod tests;
 mod turn;
 mod users;
+mod verify;
 
 pub use commit::{BatchBounds, CommitFailure};
 pub use error::LedgerError;

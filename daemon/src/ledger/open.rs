@@ -12,6 +12,7 @@ use rtrb::Consumer;
 
 use super::accounts::{Accounts, Caps};
 use super::commit::{BatchBounds, CommitFailure};
+use super::compaction::Compactor;
 use super::error::LedgerError;
 use super::files::{Files, RealFiles};
 use super::journal::{
@@ -19,6 +20,7 @@ use super::journal::{
     SegmentNumber, SegmentSource, SpareMaker, WIN_BYTES,
 };
 use super::lock::DataLock;
+use super::reading::JournalFiles;
 use super::receipt::{ReceiptKey, Receipts};
 use super::recovery::Tail;
 use super::replay::{Replayed, replay};
@@ -113,36 +115,43 @@ impl Ledger {
         let folder = SegmentFolder::on(files, &options.data_dir);
         folder.create()?;
         folder.remove_unfinished()?;
-        let mut segments = folder.list()?;
-        if segments.is_empty() {
+        let mut files = JournalFiles::list(&folder)?;
+        if files.segments.is_empty() && files.snapshots.is_empty() {
             folder.make(SegmentNumber::FIRST, options.segment_bytes).map_err(|error| SegmentError::Io {
                 doing: "make",
                 path: folder.segment_path(SegmentNumber::FIRST),
                 error,
             })?;
-            segments = folder.list()?;
+            files = JournalFiles::list(&folder)?;
         }
         if !is_planted(Bug::NamesNotSynced) {
             folder.sync()?;
         }
         // Only the last segment with blocks can hold a write that was never flushed; the one behind it is at most the spare.
-        for segment in segments.iter().rev().take(2) {
+        for segment in files.segments.iter().rev().take(2) {
             folder.settle(segment.number)?;
         }
         let begun = Instant::now();
-        let written = segments.iter().map(|segment| segment.bytes as usize).sum::<usize>() / WIN_BYTES;
+        let written = files.bytes() as usize / WIN_BYTES;
         let mut accounts = Accounts::new(options.caps, options.wins_expected + written.min(options.wins_expected));
-        let replayed = replay(&folder, segments, &mut accounts, &mut |_, _| {})?;
+        let replayed = replay(files, &mut accounts, &mut |_, _| {})?;
         accounts.reserve(options.wins_expected);
         tracing::info!(
             wins = accounts.issued(),
             users = accounts.users(),
             cents = accounts.cents().0,
-            blocks = replayed.blocks,
-            segments = replayed.segments.len(),
+            blocks = replayed.point.block - 1,
+            segments = replayed.files.segments.len(),
+            snapshot_bytes = replayed.snapshot_bytes,
             milliseconds = begun.elapsed().as_millis() as u64,
             "journal read"
         );
+        for damage in &replayed.damaged {
+            tracing::error!(
+                "{damage}: the snapshot is damaged. The one before it and the segments say the same and are used; look for failing memory \
+                 or disks, and take a backup"
+            );
+        }
         cut_tail(&folder, &replayed)?;
         if replayed.wins_over_cap > 0 {
             tracing::warn!(
@@ -151,7 +160,7 @@ impl Ledger {
             );
         }
         let epoch = boot.unix_us.max(replayed.point.epoch + 1);
-        let Replayed { binding, point, segments, wins_over_cap, .. } = replayed;
+        let Replayed { binding, point, files: JournalFiles { segments, .. }, wins_over_cap, .. } = replayed;
         let key = ReceiptKey::of_simulation(boot.random);
         Ok(Self { options, folder, accounts, binding, point, segments, epoch, boot, key, wins_over_cap, lock: None })
     }
@@ -213,7 +222,10 @@ impl Ledger {
         cells.wins_over_cap.set(self.wins_over_cap);
         let write_path = self.supported_path()?;
         let disk = DiskRing::open(write_path, doorbell)?;
-        let maker = SpareMaker::new(self.folder.clone(), self.options.segment_bytes, write_path);
+        let maker = {
+            let compactor = Compactor::new(self.folder.clone(), Arc::clone(&cells));
+            SpareMaker::new(self.folder.clone(), self.options.segment_bytes, write_path, compactor)
+        };
         let folder = self.folder.clone();
         let open = |number| match folder.open_for_ring(number, write_path) {
             Ok(file) => Ok(Arc::new(file)),

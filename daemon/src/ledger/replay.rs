@@ -6,8 +6,8 @@ use hongbao_protocol::UserId;
 
 use super::accounts::{Accounts, AlreadyIssued};
 use super::error::LedgerError;
-use super::journal::{Binding, ChainPoint, Record, SegmentFile, SegmentFolder, Sequence};
-use super::reading::{self, JournalEnd};
+use super::journal::{Binding, ChainPoint, Record, SegmentFolder, Sequence, SnapshotDamage};
+use super::reading::{self, JournalEnd, JournalFiles};
 use super::recovery::{Contradiction, Tail};
 use crate::messages::Refusal;
 use crate::planted::{Bug, is_planted};
@@ -21,20 +21,21 @@ pub(super) struct Replayed {
     pub(super) point: ChainPoint,
     /// What lies behind the last block.
     pub(super) tail: Tail,
-    /// The segments there are.
-    pub(super) segments: Vec<SegmentFile>,
-    /// Whole blocks.
-    pub(super) blocks: u64,
+    /// The files there are.
+    pub(super) files: JournalFiles,
+    /// Bytes of the snapshot that was read; 0 without one.
+    pub(super) snapshot_bytes: u64,
+    /// Newer snapshots that were passed over, for what is wrong with them.
+    pub(super) damaged: Vec<SnapshotDamage>,
     /// Time of the last win, in microseconds since 1970; 0 without any.
     pub(super) last_win_us: u64,
     /// Wins beyond the caps given: they were within the caps of their time.
     pub(super) wins_over_cap: u64,
 }
 
-/// Walks these segments and books every win in `accounts`, showing each record to `visit`.
+/// Reads a journal and books every win in `accounts`, showing each record to `visit`.
 pub(super) fn replay(
-    folder: &SegmentFolder,
-    segments: Vec<SegmentFile>,
+    files: JournalFiles,
     accounts: &mut Accounts,
     visit: &mut dyn FnMut(Sequence, &Record),
 ) -> Result<Replayed, LedgerError> {
@@ -44,15 +45,18 @@ pub(super) fn replay(
         visit(sequence, record);
         Ok(())
     };
-    let JournalEnd { point, tail, blocks } = reading::read(folder, &segments, &mut enter, &mut |_| {})?;
+    let mut damaged = Vec::new();
+    let base = files.base(&mut damaged)?;
+    let JournalEnd { point, tail } = reading::read(&files, base.as_ref(), &mut enter, &mut |_| {})?;
     Ok(Replayed {
         binding: book.binding,
         last_win_us: book.last_win_us,
         wins_over_cap: book.wins_over_cap,
         point,
         tail,
-        blocks,
-        segments,
+        snapshot_bytes: base.map_or(0, |base| base.file().bytes),
+        damaged,
+        files,
     })
 }
 
@@ -94,15 +98,19 @@ pub(super) fn replay_in_use(
 ) -> Result<(Replayed, Accounts), LedgerError> {
     const LOOKS_MAX: u32 = 5;
     let folder = SegmentFolder::of(data_dir);
+    let look = || {
+        let mut fresh = accounts();
+        let replayed = replay(JournalFiles::list(&folder)?, &mut fresh, &mut |_, _| {})?;
+        Ok((replayed, fresh))
+    };
     let mut seen = None;
     for _ in 1..LOOKS_MAX {
-        let mut fresh = accounts();
-        match replay(&folder, folder.list()?, &mut fresh, &mut |_, _| {}) {
-            Ok(replayed) => return Ok((replayed, fresh)),
+        match look() {
             Err(LedgerError::Damaged { damage, .. }) if seen != Some(damage) => seen = Some(damage),
-            Err(error) => return Err(error),
+            // A compaction removed it between the listing and the reading.
+            Err(error) if error.is_of_a_file_that_is_gone() => {}
+            looked => return looked,
         }
     }
-    let mut fresh = accounts();
-    replay(&folder, folder.list()?, &mut fresh, &mut |_, _| {}).map(|replayed| (replayed, fresh))
+    look()
 }

@@ -123,6 +123,8 @@ catalogue! {
     JOURNAL_SEGMENTS = Gauge "hongbao_journal_segments" "files" [] "Journal segments in use now.";
     JOURNAL_SPARES_FAILED = Counter "hongbao_journal_spares_failed_total" "tries" []
         "Tries to make the next journal segment that failed: issue halts when the one in use is full.";
+    JOURNAL_SNAPSHOTS = Counter "hongbao_journal_snapshots_total" "snapshots" ["outcome"]
+        "Snapshots of the journal, made or failed; while they fail the journal grows.";
     JOURNAL_HALTED = Gauge "hongbao_journal_halted" "1" [] "1 while the journal can take no record, so that nothing is issued.";
     COMMIT_DURATION = Histogram "hongbao_journal_commit_duration_seconds" "seconds" [] "From submitting a commit to its flush.";
     COMMIT_RECORDS = Histogram "hongbao_journal_commit_records" "records" [] "Records in one commit.";

@@ -143,6 +143,8 @@ fn ledger(registry: &Registry, publish: Publish<'_>) {
     publish.counter(&catalogue::JOURNAL_BYTES, &[], ledger.journal_bytes.get());
     publish.gauge(&catalogue::JOURNAL_SEGMENTS, &[], ledger.journal_segments.get() as f64);
     publish.counter(&catalogue::JOURNAL_SPARES_FAILED, &[], ledger.spares_failed.get());
+    publish.counter(&catalogue::JOURNAL_SNAPSHOTS, &["made"], ledger.snapshots.get());
+    publish.counter(&catalogue::JOURNAL_SNAPSHOTS, &["failed"], ledger.snapshots_failed.get());
     publish.gauge(&catalogue::WINS_OVER_CAP, &[], ledger.wins_over_cap.get() as f64);
     let space = host::space(&registry.data_dir);
     publish.gauge(&catalogue::DATA_FREE, &[], space.free_bytes as f64);

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA/journal/00000001.segment   blocks of 4 KiB to 256 KiB, one a commit, then zeros
 //! DATA/journal/00000002.segment   the spare: all zeros, made and synced before it is needed
+//! DATA/journal/00000001.snapshot  every record of the segments up to this one, packed
 //! ```
 //!
 //! A block is a header of 128 bytes, records, and zeros up to a multiple of 4 KiB. Each header holds the hash of the block before,
@@ -12,11 +13,13 @@
 mod block;
 mod record;
 mod segment;
+mod snapshot;
 mod spare;
 mod writer;
 
 pub use block::{Block, BlockError, BlockHash, BlockHeader, JournalId, Sequence};
 pub use record::{Binding, Record, RecordError, RecordReader, WIN_BYTES, WinRecord};
 pub use segment::{SegmentError, SegmentFile, SegmentFolder, SegmentNumber};
+pub use snapshot::{Snapshot, SnapshotDamage, SnapshotError, SnapshotFile, SnapshotWriter};
 pub use spare::{SegmentSource, SpareMaker};
 pub use writer::{ChainPoint, JournalWriter, Placed};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hongbao_uring::WritePath;
 use thiserror::Error;
 
+use super::snapshot::{SnapshotFile, snapshot_number};
 use crate::ledger::files::{Files, Listed, RealFiles};
 use crate::limits::{JOURNAL_BLOCK_BYTES_MAX, JOURNAL_PAGE_BYTES, JOURNAL_SEGMENT_BYTES_MAX};
 
@@ -204,11 +205,40 @@ impl SegmentFolder {
         self.files.settle(&path).map_err(SegmentError::io("sync and drop the cached pages of", &path))
     }
 
-    /// Reads as much of a segment's start as the longest block takes.
-    pub fn read_start(&self, segment: &SegmentFile) -> Result<Vec<u8>, SegmentError> {
-        let mut bytes = vec![0; segment.bytes.min(JOURNAL_BLOCK_BYTES_MAX as u64) as usize];
-        self.files.read_at(&segment.path, 0, &mut bytes).map_err(SegmentError::io("read", &segment.path))?;
-        Ok(bytes)
+    /// Reads as much of the start of a file of so many bytes as the longest block takes.
+    pub fn read_start(&self, path: &Path, bytes: u64) -> Result<Vec<u8>, SegmentError> {
+        let mut start = vec![0; bytes.min(JOURNAL_BLOCK_BYTES_MAX as u64) as usize];
+        self.files.read_at(path, 0, &mut start).map_err(SegmentError::io("read", path))?;
+        Ok(start)
+    }
+
+    /// The snapshots, the oldest first.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotFile>, SegmentError> {
+        let listed = self.files.list(&self.path).map_err(SegmentError::io("list", &self.path))?;
+        let named = |Listed { path, bytes }| Some(SnapshotFile { covers: snapshot_number(&path)?, path, bytes });
+        let mut snapshots: Vec<_> = listed.into_iter().filter_map(named).collect();
+        snapshots.sort_by_key(|snapshot| snapshot.covers);
+        Ok(snapshots)
+    }
+
+    /// The place of the snapshot that covers the segments up to this one.
+    pub fn snapshot_path(&self, covers: SegmentNumber) -> PathBuf {
+        self.path.join(format!("{covers}.snapshot"))
+    }
+
+    /// What the files are on.
+    pub fn files(&self) -> Arc<dyn Files> {
+        Arc::clone(&self.files)
+    }
+
+    /// Removes a file of the folder; lasts from the next [`sync`](Self::sync) on.
+    pub fn remove(&self, path: &Path) -> Result<(), SegmentError> {
+        self.files.remove(path).map_err(SegmentError::io("remove", path))
+    }
+
+    /// Makes the names in the folder durable.
+    pub fn sync(&self) -> Result<(), SegmentError> {
+        self.files.sync_folder(&self.path).map_err(SegmentError::io("sync", &self.path))
     }
 
     /// Reads all of a segment into `bytes`, which takes its length.

@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use hongbao_uring::WritePath;
 
 use super::segment::{SegmentFolder, SegmentNumber};
+use crate::ledger::compaction::Compactor;
 
 /// Where segments come from: the file system, or a simulation.
 pub trait SegmentSource {
@@ -21,19 +22,26 @@ pub trait SegmentSource {
     fn poll(&mut self) -> Option<io::Result<(Self::File, u64)>>;
 }
 
-/// Makes segments in a folder, each on a thread that lives as long as that takes: once in 64 MiB of journal.
+/// Makes segments in a folder, each on a thread that lives as long as that takes: once in 64 MiB of journal. With each one that is
+/// begun, the one before the last is sealed, which the compactor is told.
 #[derive(Debug)]
 pub struct SpareMaker {
     folder: SegmentFolder,
     bytes: u64,
     write_path: WritePath,
     making: Option<io::Result<JoinHandle<io::Result<File>>>>,
+    compactor: Compactor,
 }
 
 impl SpareMaker {
     /// Makes segments of this length, for this way of writing.
-    pub fn new(folder: SegmentFolder, bytes: u64, write_path: WritePath) -> Self {
-        Self { folder, bytes, write_path, making: None }
+    pub(in crate::ledger) fn new(
+        folder: SegmentFolder,
+        bytes: u64,
+        write_path: WritePath,
+        compactor: Compactor,
+    ) -> Self {
+        Self { folder, bytes, write_path, making: None, compactor }
     }
 }
 
@@ -42,6 +50,9 @@ impl SegmentSource for SpareMaker {
 
     fn begin(&mut self, number: SegmentNumber) {
         assert!(self.making.is_none(), "one segment is made at a time");
+        if let Some(sealed) = number.0.checked_sub(2).filter(|sealed| *sealed > 0) {
+            self.compactor.sealed(SegmentNumber(sealed));
+        }
         let (folder, bytes, write_path) = (self.folder.clone(), self.bytes, self.write_path);
         self.making = Some(Builder::new().name("ledger-spare".into()).spawn(move || {
             folder.make(number, bytes)?;

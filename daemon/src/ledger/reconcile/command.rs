@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::accounts::Caps;
 use crate::ledger::error::LedgerError;
 use crate::ledger::journal::{Binding, Record, SegmentFolder};
-use crate::ledger::reading;
+use crate::ledger::reading::{self, JournalFiles};
 use crate::ledger::receipt::{ReceiptKey, Receipts};
 use crate::limits::RECONCILE_READERS_MAX;
 use crate::meter::Meter;
@@ -158,8 +158,7 @@ fn binding_of(data_dir: &Path) -> Result<Binding, Failure> {
     if !folder.path().is_dir() {
         return Err(nothing());
     }
-    let segments = folder.list().map_err(LedgerError::from)?;
-    reading::binding(&folder, &segments)?.ok_or_else(nothing)
+    JournalFiles::list(&folder)?.binding()?.ok_or_else(nothing)
 }
 
 fn read_seeds(paths: &[PathBuf], books: &mut Books) -> Result<SeedsRead, Failure> {
@@ -214,9 +213,9 @@ fn damaged_seed(damage: &crate::seed::file::Damage) -> Failure {
 
 /// Returns how many records there are.
 fn read_journal(data_dir: &Path, books: &mut Books, findings: &mut Findings) -> Result<u64, Failure> {
-    let folder = SegmentFolder::of(data_dir);
-    let segments = folder.list().map_err(LedgerError::from)?;
-    let of = segments.iter().map(|segment| segment.bytes).sum();
+    let files = JournalFiles::list(&SegmentFolder::of(data_dir))?;
+    let base = files.base(&mut Vec::new())?;
+    let of = files.bytes();
     let mut meter = Meter::new("bytes of the journal", of);
     let mut done = 0;
     let mut records = 0;
@@ -227,7 +226,7 @@ fn read_journal(data_dir: &Path, books: &mut Books, findings: &mut Findings) -> 
         }
         Ok(())
     };
-    reading::read(&folder, &segments, &mut visit, &mut |bytes| {
+    reading::read(&files, base.as_ref(), &mut visit, &mut |bytes| {
         done += bytes;
         meter.at(done, of);
     })?;
