@@ -22,6 +22,13 @@ check: tools ## Formatting, lints, tests
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
 
+KILLS ?= 200
+POWER_CUTS ?= 20
+faults: tools ## Real faults: kill -9 (KILLS=N), full and dying disks, power cuts (root), a live backup, every bit of a journal flipped
+	HONGBAO_KILLS=$(KILLS) HONGBAO_POWER_CUTS=$(POWER_CUTS) $(CARGO) test --locked -p hongbaod --test end_to_end -- \
+	  --nocapture --test-threads 1 kill_9 full_disk dies backup
+	HONGBAO_ALL_BITS=1 $(CARGO) test --locked -p hongbaod --test bit_flips -- --nocapture
+
 bench: build ## The figures of the README, A/B in one run
 	$(CARGO) bench --locked -p hongbaod --bench figures
 
@@ -48,4 +55,4 @@ fuzz: ## Run each fuzz target for a minute (FUZZ_SECONDS=N for longer)
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build demo tools test check bench million deb deb-check sim fuzz clean
+.PHONY: help build demo tools test faults check bench million deb deb-check sim fuzz clean

@@ -218,6 +218,9 @@ pub const SNAPSHOT_SEGMENTS_MIN: usize = 4;
 /// A snapshot is written in steps of so many bytes, each synced, so that a commit meanwhile waits for one of them at most.
 pub const SNAPSHOT_STEP_BYTES: usize = 1024 * 1024;
 
+/// Times that a backup begins anew because the running daemon compacted its journal meanwhile.
+pub const BACKUP_TRIES_MAX: u32 = 5;
+
 /// Findings of one kind that a reconciliation lists, at most; what lies beyond is counted only.
 pub const RECONCILE_LISTED_MAX: usize = 100_000;
 

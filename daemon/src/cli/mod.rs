@@ -47,6 +47,7 @@ Examples:
   hongbaod ledger verify data
   hongbaod ledger show data --json
   hongbaod ledger export data --format jsonl | head
+  hongbaod ledger backup data --output backup
   hongbaod ledger reconcile --data-dir data --seeds seeds --claims claims.jsonl";
 
 #[derive(Subcommand, Debug)]

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::accounts::{Accounts, Caps};
+use super::backup::{self, BackupArgs, RestoreArgs};
 use super::error::LedgerError;
 use super::journal::{Record, SegmentFolder, Sequence};
 use super::reading::JournalFiles;
@@ -14,6 +15,7 @@ use super::receipt_command::{self, CheckReceiptArgs};
 use super::reconcile::{self, ReconcileArgs};
 use super::recovery::Tail;
 use super::replay::{Replayed, replay, replay_in_use};
+use super::text::rfc3339;
 use super::verify::verify_snapshots;
 use crate::exit::{Exit, Failure};
 
@@ -70,6 +72,20 @@ enum LedgerCommand {
     /// goes on the re-issue list. Of a running daemon, take a backup first and reconcile that.
     #[command(after_help = RECONCILE_EXAMPLES)]
     Reconcile(ReconcileArgs),
+    /// Copy a ledger, a running daemon's too.
+    ///
+    /// The copy is what the ledger held at one moment; every record told as won before the command began is in it. It is checked before it
+    /// gets its name, and holds the receipt key.
+    #[command(
+        after_help = "Examples:\n  hongbaod ledger backup /var/lib/hongbao/ledger --output /backup/ledger-$(date +%Y%m%dT%H%M%S)"
+    )]
+    Backup(BackupArgs),
+    /// Put a backup in the place of a lost ledger.
+    ///
+    /// What was issued after the backup was made is not in it, and would be issued again: read deploy/RUNBOOK.md, "Restoring a backup".
+    #[command(after_help = "Examples:\n  mv /var/lib/hongbao/ledger /var/lib/hongbao/ledger.old\n  \
+        hongbaod ledger restore /backup/ledger-20260217T120000 --data-dir /var/lib/hongbao/ledger")]
+    Restore(RestoreArgs),
     /// Check a client's receipt with the receipt key alone, without the ledger.
     ///
     /// Exits with 0 where the server promised this very envelope to this user, and with 65 where it did not.
@@ -111,6 +127,8 @@ pub fn run(args: LedgerArgs) -> Result<(), Failure> {
         LedgerCommand::Show { data_dir, json } => show(&data_dir, json, output),
         LedgerCommand::Export { data_dir, format: Format::Jsonl } => export(&data_dir, output),
         LedgerCommand::Reconcile(args) => return reconcile::run(&args, output),
+        LedgerCommand::Backup(args) => return backup::backup(&args, output),
+        LedgerCommand::Restore(args) => return backup::restore(&args, output),
         LedgerCommand::CheckReceipt(args) => return receipt_command::check(&args, output),
         LedgerCommand::RenewKey { data_dir } => return receipt_command::renew(&data_dir),
     };
@@ -119,16 +137,16 @@ pub fn run(args: LedgerArgs) -> Result<(), Failure> {
         // Whoever reads our output has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(CommandError::Output(error)) => Err(Failure::io("cannot write the output", &error)),
-        Err(CommandError::Missing(data_dir)) => Err(Failure::new(
-            Exit::Unavailable,
-            format!(
-                "{}: no journal is here. Give the data folder, that of the daemon's --data-dir.",
-                data_dir.display()
-            ),
-        )),
+        Err(CommandError::Missing(data_dir)) => Err(missing(&data_dir)),
         Err(CommandError::Ledger(error)) => Err(error.into()),
         Ok(()) => Ok(()),
     }
+}
+
+fn missing(data_dir: &Path) -> Failure {
+    let message =
+        format!("{}: no journal is here. Give the data folder, that of the daemon's --data-dir.", data_dir.display());
+    Failure::new(Exit::Unavailable, message)
 }
 
 enum CommandError {
@@ -206,6 +224,18 @@ fn read(data_dir: &Path) -> Result<(Replayed, Accounts), CommandError> {
         return Err(CommandError::Missing(data_dir.to_owned()));
     }
     Ok(replay_in_use(data_dir, || Accounts::new(Caps::UNLIMITED, 0))?)
+}
+
+/// What `verify` checks, with nothing written.
+///
+/// # Errors
+/// As the command's.
+pub fn verify_quietly(data_dir: &Path) -> Result<(), Failure> {
+    verify(data_dir, &mut io::sink()).map_err(|error| match error {
+        CommandError::Ledger(error) => error.into(),
+        CommandError::Missing(data_dir) => missing(&data_dir),
+        CommandError::Output(error) => Failure::io("cannot write the output", &error),
+    })
 }
 
 fn verify(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
@@ -329,46 +359,9 @@ fn export(data_dir: &Path, output: &mut dyn Write) -> Result<(), CommandError> {
     }
 }
 
-/// `2026-02-17T12:00:00.000000Z`, of microseconds since 1970.
-fn rfc3339(unix_us: u64) -> String {
-    let (seconds, microseconds) = (unix_us / 1_000_000, unix_us % 1_000_000);
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{microseconds:06}Z")
-}
-
-/// Year, month and day of a day since 1970, by counting in years that begin in March, whose leap day comes last.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    const FROM_MARCH_OF_YEAR_0: u64 = 719_468;
-    let days = days + FROM_MARCH_OF_YEAR_0;
-    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month_from_march = (5 * day + 2) / 153;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    (year, month, day - (153 * month_from_march + 2) / 5 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_calendars_have_them() {
-        // Against `date -u -d @SECONDS +%FT%TZ`.
-        for (seconds, expected) in [
-            (0, "1970-01-01T00:00:00.000007Z"),
-            (951_782_399, "2000-02-28T23:59:59.000007Z"),
-            (951_782_400, "2000-02-29T00:00:00.000007Z"),
-            (1_771_329_600, "2026-02-17T12:00:00.000007Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000007Z"),
-        ] {
-            assert_eq!(rfc3339(seconds * 1_000_000 + 7), expected);
-        }
-    }
 
     #[test]
     fn a_folder_without_a_journal_is_refused_with_what_to_give() {

@@ -18,6 +18,7 @@
 //! | `commit` | group commit: one batch flies, the next one forms |
 //! | `turn` | the loop, over any disk and clock |
 //! | `files` | the file system outside of the ring, as a trait |
+//! | `backup` | a whole copy of a ledger, and putting it back |
 //! | `verify` | snapshots held against segments |
 //! | `lock` | one daemon on one data folder |
 //! | `receipt` | the keyed proof of a win, and its key |
@@ -25,6 +26,7 @@
 //! | `command` | `hongbaod ledger ...` |
 
 pub mod accounts;
+mod backup;
 pub mod command;
 mod commit;
 pub mod compaction;
@@ -41,6 +43,7 @@ pub mod recovery;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod text;
 mod turn;
 mod users;
 mod verify;

@@ -2,10 +2,13 @@
 //!
 //! Every wait has a bound. No test knows a port, a clock or another test.
 
+mod backup;
 mod client;
 mod control;
 mod crash;
 mod daemon;
+mod disk;
+mod faults;
 mod frames;
 mod frozen;
 mod lifecycle;
