@@ -29,8 +29,9 @@ fn a_backup_of_a_daemon_under_load_is_whole_and_a_daemon_goes_on_from_it() {
     let daemon = Daemon::start(campaign.serve());
     let (next_user, wins, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let backups: Vec<PathBuf> = (0..4).map(|number| campaign.path(&format!("backup-{number}"))).collect();
+    let listen = daemon.listen;
     let told = thread::scope(|scope| {
-        let shakers: Vec<_> = (0..4).map(|_| scope.spawn(|| shaker(daemon.listen, &next_user, &wins, &stop))).collect();
+        let shakers: Vec<_> = (0..4).map(|_| scope.spawn(|| shaker(listen, &next_user, &wins, &stop))).collect();
         for (number, backup) in backups.iter().enumerate() {
             until("wins", || (wins.load(Ordering::Relaxed) >= 500 * (number as u64 + 1)).then_some(()));
             let before = wins.load(Ordering::Relaxed);

@@ -24,8 +24,9 @@ fn power_cuts() -> u64 {
 /// Lets clients shake while `meanwhile` runs and until the daemon is gone or it returns; what they were told to have won.
 fn under_load(daemon: &Daemon, first_user: u64, meanwhile: impl FnOnce(&AtomicU64)) -> Vec<(UserId, Envelope)> {
     let (next_user, wins, stop) = (AtomicU64::new(first_user), AtomicU64::new(0), AtomicBool::new(false));
+    let listen = daemon.listen;
     thread::scope(|scope| {
-        let shakers: Vec<_> = (0..4).map(|_| scope.spawn(|| shaker(daemon.listen, &next_user, &wins, &stop))).collect();
+        let shakers: Vec<_> = (0..4).map(|_| scope.spawn(|| shaker(listen, &next_user, &wins, &stop))).collect();
         meanwhile(&wins);
         stop.store(true, Ordering::Relaxed);
         shakers.into_iter().flat_map(|shaker| shaker.join().expect("no client panics")).collect()
@@ -58,9 +59,12 @@ fn a_full_disk_halts_the_issue_and_nothing_else_and_room_resumes_it_without_a_re
         until("wins", || (wins.load(Ordering::Relaxed) >= 200).then_some(()));
         let filler = campaign.data_dir().join("filler");
         let mut file = File::create(&filler).expect("a file");
-        let full =
-            (0..DISK_BYTES / 4096).find_map(|_| file.write_all(&[1; 4096]).and_then(|()| file.sync_data()).err());
-        assert_eq!(full.map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+        for bytes in [1 << 20, 4096] {
+            let full = (0..DISK_BYTES / 4096).find_map(|_| file.write_all(&vec![1; bytes]).err());
+            assert_eq!(full.map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+        }
+        // Open it would keep its room.
+        drop(file);
         daemon.wait_for_metric(halted, |value| value == 1);
         assert!(daemon.metric("hongbao_journal_spares_failed_total") > 0);
         // Nobody wins, and everybody is answered.

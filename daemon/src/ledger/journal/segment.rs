@@ -236,11 +236,6 @@ impl SegmentFolder {
         self.files.remove(path).map_err(SegmentError::io("remove", path))
     }
 
-    /// Makes the names in the folder durable.
-    pub fn sync(&self) -> Result<(), SegmentError> {
-        self.files.sync_folder(&self.path).map_err(SegmentError::io("sync", &self.path))
-    }
-
     /// Reads all of a segment into `bytes`, which takes its length.
     pub fn read(&self, segment: &SegmentFile, bytes: &mut Vec<u8>) -> Result<(), SegmentError> {
         self.files.read(&segment.path, bytes).map_err(SegmentError::io("read", &segment.path))?;
