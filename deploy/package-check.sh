@@ -30,7 +30,7 @@ cp "$client" "$folder/root/debs/client.deb"
 # The next version of the same, for the upgrade.
 dpkg-deb --raw-extract "$server" "$folder/next"
 sed -i -E 's/^Version: .*/&.1/' "$folder/next/DEBIAN/control"
-dpkg-deb --quiet --root-owner-group --build "$folder/next" "$folder/root/debs/next.deb"
+dpkg-deb --root-owner-group --build "$folder/next" "$folder/root/debs/next.deb" >&2
 
 say "3. The client alone; then the server takes its place"
 inside apt-get install -y -qq --no-install-recommends /debs/client.deb >&2

@@ -7,11 +7,11 @@ target=$(realpath "${CARGO_TARGET_DIR:-target}")
 cargo=${CARGO:-cargo}
 
 command -v cargo-deb >/dev/null || "$cargo" install --locked cargo-deb
-pages=target/pages
+pages=deploy/pages
 rm -rf "$pages"
 "$target/release/hongbaod" pages "$pages/daemon"
 "$target/release/hongbao-loadgen" pages "$pages/loadgen"
 for package in hongbaod hongbao-loadgen; do
-  "$cargo" deb --no-build --locked --package "$package" "$@" >&2
+  "$cargo" deb --no-build --strip --locked --package "$package" "$@" >&2
 done
 ls -l "$target"/debian/*.deb >&2

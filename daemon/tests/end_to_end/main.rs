@@ -2,6 +2,7 @@
 //!
 //! Every wait has a bound. No test knows a port, a clock or another test.
 
+mod alerts;
 mod backup;
 mod client;
 mod control;
@@ -14,6 +15,7 @@ mod frozen;
 mod lifecycle;
 mod peers;
 mod preflight;
+mod prometheus;
 mod refused;
 mod scrape;
 mod service;

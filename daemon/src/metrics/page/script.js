@@ -129,10 +129,10 @@ function rates(now) {
   say("commit", time(commit));
   say("commit-note", `median ${time(quantile(now, "hongbao_journal_commit_duration_seconds", 0.5))}; ${number(rate(now, "hongbao_journal_commits_total"))} commits a second; ${number(sum(now.scrape, "hongbao_claims_pending"))} claims wait`);
   trend("commit-trend", commit ?? 0, "red");
-  const colours = { envelope: "red", none: "blue", too_early: "soft", user_limit: "green", sponsor_limit: "green", overloaded: "gold" };
-  bar("answers", rows(now.scrape, "hongbao_shake_answers_total").map(([{ outcome }]) => {
+  const outcomes = { none: "blue", envelope: "red", user_limit: "green", sponsor_limit: "green", too_early: "soft", overloaded: "gold" };
+  bar("answers", Object.entries(outcomes).map(([outcome, colour]) => {
     const value = rate(now, "hongbao_shake_answers_total", { outcome });
-    return [outcome.replace("_", " "), value, colours[outcome] ?? "soft", number(value)];
+    return [outcome.replace("_", " "), value, colour, number(value)];
   }));
   sets(now);
 }
@@ -140,6 +140,7 @@ function rates(now) {
 function sets(now) {
   const before = new Map(rows(last.scrape, "hongbao_set_shakes_total").map(([{ set }, value]) => [set, value]));
   const each = rows(now.scrape, "hongbao_set_shakes_total").map(([{ set }, value]) => [set, Math.max(0, value - (before.get(set) ?? 0)) / (now.seconds - last.seconds)]);
+  each.sort(([a], [b]) => a - b);
   const values = each.map(([, value]) => value), all = values.reduce((a, b) => a + b, 0), top = Math.max(...values, 1e-9);
   const squares = values.reduce((total, value) => total + value * value, 0);
   say("sets-note", `${each.length} SETs; ${all > 0 ? `least ${number(Math.min(...values))}, most ${number(top)}; fairness (Jain) ${(all * all / (each.length * squares)).toFixed(4)}` : "nobody shakes"}`);
