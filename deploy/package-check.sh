@@ -39,7 +39,7 @@ inside apt-get install -y -qq --no-install-recommends /debs/server.deb >&2
 inside hongbaod --version
 inside hongbao-loadgen --version
 inside id hongbao
-inside systemctl is-enabled hongbaod | grep -qx disabled || die "it must not be enabled before there are seeds"
+[ "$(inside systemctl is-enabled hongbaod || true)" = disabled ] || die "it must not be enabled before there are seeds"
 inside hongbaod config check /etc/hongbao/hongbaod.json
 inside systemd-analyze verify --man=no hongbaod.service 2>&1 | tee "$folder/verify" >&2
 [ ! -s "$folder/verify" ] || die "systemd-analyze verify has something to say"

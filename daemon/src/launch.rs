@@ -87,7 +87,7 @@ fn serve_under(manager: Manager, config: &Config, host: &Host, sources: Sources<
         }
         manager.stopping("sending clients away, flushing the ledger");
     };
-    let reloader = Reloader::new(sources, *host, config.clone());
+    let reloader = Reloader::new(sources, *host, config.clone(), manager);
     let mut desk = Desk::new(admin, plan, threads.survey(config, listen), Box::new(reloader), threads.control_cells());
     let watched = control::run(&signals, &mut commands, &mut desk, &threads.watched(), stop_time_max, begin, &stopping);
     // Nobody is to speak to a daemon that is gone.

@@ -125,6 +125,9 @@ pub const INTERFACES_MAX: usize = 64;
 /// A SET that did not enter its ring for this long is told as stalled, in milliseconds. An idle one enters with each tick of its wheel.
 pub const SET_STALLED_MS: u64 = 2_000;
 
+/// Log lines a second, at most; what is more is counted and told with the next one.
+pub const LOG_LINES_PER_SECOND: u64 = 200;
+
 /// How often the service manager's status line is renewed, in milliseconds.
 pub const STATUS_EVERY_MS: u64 = 5_000;
 

@@ -8,6 +8,7 @@ use crate::control::{Plan, Reload, Reloaded};
 use crate::exit::{Exit, Failure};
 use crate::limits::ISSUE_RATE_UNLIMITED;
 use crate::messages::Rules;
+use crate::service::Manager;
 
 /// Where the settings came from, so that they can be read again.
 pub struct Sources<'a> {
@@ -24,16 +25,30 @@ pub(super) struct Reloader<'a> {
     sources: Sources<'a>,
     host: Host,
     config: Config,
+    manager: Manager,
 }
 
 impl<'a> Reloader<'a> {
-    pub(super) fn new(sources: Sources<'a>, host: Host, config: Config) -> Self {
-        Self { sources, host, config }
+    pub(super) fn new(sources: Sources<'a>, host: Host, config: Config, manager: Manager) -> Self {
+        Self { sources, host, config, manager }
     }
 }
 
 impl Reload for Reloader<'_> {
     fn reload(&mut self) -> Result<Reloaded, Failure> {
+        self.manager.reloading();
+        let outcome = self.read_again();
+        self.manager.ready(if outcome.is_ok() {
+            "the configuration was read again"
+        } else {
+            "the configuration was refused; what was in force is"
+        });
+        outcome
+    }
+}
+
+impl Reloader<'_> {
+    fn read_again(&mut self) -> Result<Reloaded, Failure> {
         let Sources { flags, file, set_log_level } = &self.sources;
         let Some(file) = file else {
             let said = "there is no configuration file to read again: this daemon was started without --config FILE";

@@ -1,7 +1,8 @@
 //! What a service manager sees of the daemon: a real notify socket, a SET that is really stuck, listeners that really pass from one
 //! daemon to the next.
 
-use std::io::IoSliceMut;
+use std::fs;
+use std::io::{BufRead, BufReader, IoSliceMut};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
@@ -73,7 +74,7 @@ fn next(socket: &UnixDatagram) -> Option<Message> {
 
 fn notified(serve: &mut Command, campaign: &Campaign, watchdog_us: u32) -> Notified {
     let path = campaign.path("notify");
-    drop(std::fs::remove_file(&path));
+    drop(fs::remove_file(&path));
     let notified = Notified::at(&path);
     serve.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", watchdog_us.to_string());
     notified
@@ -177,6 +178,51 @@ fn who_connects_while_no_daemon_runs_is_served_by_the_next_one_whatever_its_numb
     let log = daemon.stop();
     assert!(log.contains("earlier configuration"), "{log}");
     close(&kept.descriptors);
+}
+
+#[test]
+fn a_reload_is_told_from_its_begin_to_its_end_whether_it_is_taken_or_not() {
+    let campaign = Campaign::new();
+    let file = campaign.path("config.json");
+    fs::write(&file, "{\"issue_rate\": \"5/s\"}").expect("a folder of our own");
+    let mut serve = campaign.serve();
+    serve.arg("--config").arg(&file);
+    let manager = notified(&mut serve, &campaign, 1_000_000);
+    let daemon = Daemon::start(serve);
+    manager.until("READY=1");
+    for (text, said) in [("{\"issue_rate\": \"6/s\"}", "read again"), ("{\"sets\": \"no\"}", "refused")] {
+        fs::write(&file, text).expect("a folder of our own");
+        daemon.signal(Signal::SIGHUP);
+        let (_, reloading) = manager.until("RELOADING=1");
+        assert!(reloading.text.contains("MONOTONIC_USEC="), "{}", reloading.text);
+        let (_, ready) = manager.until("READY=1");
+        assert!(ready.text.contains(said), "{}", ready.text);
+    }
+    daemon.stop();
+}
+
+/// The journal has a time and a priority for each line: what it is sent has no time, and the priority in front.
+#[test]
+fn lines_for_the_journal_have_priorities_and_no_time() {
+    let campaign = Campaign::new();
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+    let stream = nix::sys::stat::fstat(&writer).expect("a socket");
+    let mut serve = campaign.serve();
+    serve.args(["--log-format", "auto"]).env("JOURNAL_STREAM", format!("{}:{}", stream.st_dev, stream.st_ino));
+    serve.stdout(Stdio::null()).stderr(std::os::fd::OwnedFd::from(writer));
+    let mut child = serve.spawn().expect("the binary runs");
+    drop(serve);
+    let mut told = Vec::new();
+    for line in BufReader::new(reader).lines().map_while(Result::ok) {
+        if line.contains("\"ready\":true") {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)
+                .expect("ours");
+        } else {
+            told.push(line);
+        }
+    }
+    assert!(child.wait().expect("it ends").success());
+    assert!(told.len() > 3 && told.iter().all(|line| line.starts_with("<6>") || line.starts_with("<4>")), "{told:#?}");
 }
 
 #[test]
