@@ -70,6 +70,11 @@ enum Command {
     Pages(pages::PagesArgs),
 }
 
+/// The command line's description, for those who hold documents against it.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     run(std::env::args_os())

@@ -86,9 +86,13 @@ fn shaped(priority: Option<u8>, left_out: u64, text: &str) -> Vec<u8> {
     let prefix = priority.map(|priority| format!("<{priority}>")).unwrap_or_default();
     if left_out > 0 {
         let warning = priority.map(|_| "<4>").unwrap_or_default();
-        shaped.push_str(&format!(
-            "{warning}{left_out} log lines were left out: more than {LOG_LINES_PER_SECOND} a second\n"
-        ));
+        let told = [
+            warning,
+            &left_out.to_string(),
+            " log lines were left out: more came than may be written in a second
+",
+        ];
+        shaped.extend(told);
     }
     for line in text.split_inclusive('\n') {
         shaped.push_str(&prefix);
