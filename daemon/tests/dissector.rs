@@ -87,6 +87,8 @@ fn every_frame_and_field_of_the_golden_vectors_is_shown_as_it_is() {
             let name = value["frame"].as_str().expect("a name").replace('_', " ");
             assert!(frame.starts_with(&name), "{value} is shown as {frame}");
             for (field, wanted) in value.as_object().expect("an object").iter().filter(|(_, value)| value.is_u64()) {
+                // The header has a kind already.
+                let field = if name == "error" && field == "kind" { "wrong_kind" } else { field };
                 let line = format!("{field}: {wanted}");
                 let told =
                     frame.lines().any(|shown| shown.trim() == line || shown.trim().starts_with(&format!("{line} ")));
