@@ -42,7 +42,10 @@ fn words(line: &str) -> Option<Vec<String>> {
     let line = line.trim_start_matches(['$', '#', ' ']);
     let at = if line.starts_with("hongbaod ") { 0 } else { line.find(" hongbaod ").map(|space| space + 1)? };
     let words = line[at..].split_whitespace().take_while(|word| !["|", "&&", ">", "#", "&"].contains(word));
-    Some(words.map(|word| word.trim_matches('\'').to_owned()).collect())
+    let words: Vec<String> = words.map(|word| word.trim_matches('\'').to_owned()).collect();
+    // `systemctl start hongbaod` and the like name the unit.
+    let runs = hongbaod::cli::command().find_subcommand(words.get(1)?).is_some();
+    (at == 0 || runs).then_some(words)
 }
 
 #[test]
