@@ -12,6 +12,7 @@ use crate::compare::CompareArguments;
 use crate::expect::Expectation;
 use crate::fleet::agent::AgentArguments;
 use crate::fleet::coordinator::CoordinatorArguments;
+use crate::gifts::load::GiftLoad;
 use crate::merge::MergeArguments;
 use crate::outputs::OutputArguments;
 use crate::pages::PagesArgs;
@@ -43,6 +44,12 @@ Examples:
 
   # every envelope received as one JSON object a line
   hongbao-loadgen run --target 127.0.0.1:8866 --connections 1000 --rate 5k --duration 10s --claims claims.jsonl --json -
+
+  # 200 gifts a second besides, each for three users, who open it when they are told of it
+  hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 60k --gifts 200/s --recipients 3 --expect 'gift_open_p99<30ms' --json report.json
+
+  # gifts alone, of 3 shares for 5 users, and every gift and share as one JSON object a line
+  hongbao-loadgen run --target 127.0.0.1:8866 --connections 1000 --gifts 5k/s --recipients 5 --gift-shares 3 --gift-claims gifts.jsonl --json -
 
   # a rehearsal that can be steered while it runs: `hongbao-loadgen control load.sock rate 80k`
   hongbao-loadgen run --target 127.0.0.1:8866 --connections 18k --rate 60k --duration 10m --control-socket load.sock
@@ -277,7 +284,7 @@ pub struct ControlArguments {
 /// The load of a run that is one stage, of one machine or of many.
 #[derive(Args, Debug)]
 pub struct LoadFlags {
-    /// Shakes a second over all connections (60000, 60k, 60k/s, or 10k..60k to go from one to the other); needed but for `--schedule closed`
+    /// Shakes a second over all connections (60000, 60k, 60k/s, or 10k..60k to go from one to the other); needed but for `--schedule closed` and `--gifts`
     #[arg(long, value_name = "N")]
     pub rate: Option<RateRange>,
 
@@ -296,6 +303,22 @@ pub struct LoadFlags {
     /// Shakes under way at once on a connection in the closed loop
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub depth: u32,
+
+    /// Gifts a second from users to other users of this run (200, 5k/s, or 100..1k to go from one to the other)
+    #[arg(long, value_name = "N", help_heading = "Gifts")]
+    pub gifts: Option<RateRange>,
+
+    /// Users whom each gift is for
+    #[arg(long, value_name = "N", default_value_t = GiftLoad::recipients(), requires = "gifts", help_heading = "Gifts")]
+    pub recipients: u64,
+
+    /// Shares of each gift [default: one for each recipient]
+    #[arg(long, value_name = "N", requires = "gifts", help_heading = "Gifts")]
+    pub gift_shares: Option<u64>,
+
+    /// Cents in each gift [default: 100 for each share]
+    #[arg(long, value_name = "CENTS", value_parser = parse::count, requires = "gifts", help_heading = "Gifts")]
+    pub gift_total: Option<u64>,
 }
 
 /// How users and threads behave, on one machine or the same on many.
@@ -404,6 +427,10 @@ pub struct Common {
     /// Write each envelope received as one JSON object a line
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     pub claims: Option<PathBuf>,
+
+    /// Write each gift granted and each share told as one JSON object a line
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub gift_claims: Option<PathBuf>,
 
     /// No progress and no table on standard error
     #[arg(long, help_heading = "Report")]

@@ -5,6 +5,7 @@ use rtrb::Producer;
 
 use crate::audit::Claim;
 use crate::clock::Clock;
+use crate::gifts::desk::{Desk, GiftOddities};
 use crate::record::{Lap, NotSent, Outcome, Recorder, SecondsEnds};
 use crate::window::{Answered, LapTag, Shake, Window};
 
@@ -26,11 +27,13 @@ pub struct Book {
     timeout_us: u32,
     /// Closed loop: connections with a shake less under way.
     vacant: Option<Vec<u32>>,
+    /// Where the run has gifts.
+    gifts: Option<Box<Desk>>,
     oddities: Oddities,
 }
 
 impl Book {
-    /// `vacancies`: in the closed loop, the most shakes that can be under way.
+    /// `vacancies`: in the closed loop, the most shakes that can be under way. `gifts`: where the run has some.
     pub fn new(
         clock: Clock,
         window: Window,
@@ -38,6 +41,7 @@ impl Book {
         claims: Producer<Claim>,
         timeout_us: u32,
         vacancies: Option<usize>,
+        gifts: Option<Box<Desk>>,
     ) -> Self {
         Self {
             clock,
@@ -46,8 +50,14 @@ impl Book {
             claims,
             timeout_us,
             vacant: vacancies.map(Vec::with_capacity),
+            gifts,
             oddities: Oddities::default(),
         }
+    }
+
+    /// The gifts of this thread, where the run has some, and what is written down of them.
+    pub fn gifts(&mut self) -> Option<(&mut Desk, &mut Recorder)> {
+        self.gifts.as_deref_mut().map(|gifts| (gifts, &mut self.recorder))
     }
 
     /// Laps, and counts of the whole run.
@@ -121,6 +131,9 @@ impl Book {
     pub fn expire(&mut self, now_ns: u64, broke: impl Fn(u32) -> bool) {
         let at_us = micros(now_ns);
         while self.give_up_oldest(at_us, self.timeout_us, &broke) {}
+        if let Some(gifts) = &mut self.gifts {
+            gifts.expire(now_ns, self.timeout_us, &broke, &mut self.recorder);
+        }
     }
 
     /// Gives up all that is under way: the run ends.
@@ -155,9 +168,9 @@ impl Book {
     }
 
     /// The end.
-    pub fn finish(self) -> Oddities {
+    pub fn finish(self) -> (Oddities, GiftOddities) {
         self.recorder.finish();
-        self.oddities
+        (self.oddities, self.gifts.map(|gifts| gifts.oddities()).unwrap_or_default())
     }
 
     fn give_up_oldest(&mut self, now_us: u32, timeout_us: u32, broke: impl Fn(u32) -> bool) -> bool {

@@ -80,7 +80,7 @@ fn load(scenario: &Scenario, target: SocketAddr, arguments: &Common) -> Result<E
     if arguments.end_with_parent {
         set_pdeathsig(Signal::SIGTERM).map_err(|errno| Failure::error(format!("--end-with-parent: {errno}")))?;
     }
-    let mut run = Run::start(plan, claims)?;
+    let mut run = Run::start(plan, claims, arguments.gift_claims.as_deref())?;
     let desk = Desk {
         scenario,
         interrupts: &interrupts,

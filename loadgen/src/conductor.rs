@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::control::{self, ControlSocket, Phase};
 use crate::exit::Failure;
 use crate::exporter::Exporter;
+use crate::gifts::load::GiftLaw;
 use crate::limits::LAPS_OPEN_MAX;
 use crate::orders::Order;
 use crate::outcome::{LapOutcome, StageOutcome};
@@ -145,8 +146,7 @@ impl<'a> Conductor<'a> {
             self.stage.clone_from(&stage.name);
             let mut outcome = StageOutcome::new(&stage.name, &stage.expect, self.now_ns());
             self.connect(stage, &mut outcome)?;
-            let has_load = stage.rate.is_some() || stage.depth.is_some() || stage.search.is_some();
-            let begin_ns = if has_load && std::mem::take(&mut held) { self.await_begin()? } else { None };
+            let begin_ns = if stage.has_load() && std::mem::take(&mut held) { self.await_begin()? } else { None };
             if !self.goes_on() {
                 self.outcomes.push(outcome);
                 break;
@@ -170,7 +170,10 @@ impl<'a> Conductor<'a> {
     fn law(&self, stage: &Stage) -> Option<Law> {
         let arrivals = self.run.plan().arrivals;
         let open = stage.rate.map(|rate| Law::Open { from: rate.from, to: rate.to, arrivals });
-        open.or(stage.depth.map(|depth| Law::Closed { depth }))
+        let closed = stage.depth.map(|depth| Law::Closed { depth });
+        // Gifts alone: nobody shakes.
+        let gifts = stage.gifts.filter(|_| stage.search.is_none()).map(|_| Law::Open { from: 0, to: 0, arrivals });
+        open.or(closed).or(gifts)
     }
 
     /// Brings the connections to the stage's number.
@@ -239,11 +242,13 @@ impl<'a> Conductor<'a> {
             end_ns: begin_ns + warm_up_ns + duration_ns,
             measured_ns: begin_ns + warm_up_ns,
             first_slot: 0,
+            gifts: stage.gifts.as_ref().map(GiftLaw::from),
         };
         let number = self.laps;
         self.laps += 1;
         self.laps_open += 1;
-        self.run.order(|| Order::Lap(Lap::new(number)))?;
+        self.run
+            .order(|| Order::Lap(if segment.gifts.is_some() { Lap::with_gifts(number) } else { Lap::new(number) }))?;
         self.follow(segment)?;
         let clock = self.run.clock();
         self.run.series.expect(Span {
@@ -360,7 +365,7 @@ impl<'a> Conductor<'a> {
         };
         while let Some(point) = self.run.series.complete(&mut more) {
             self.last = point.clone();
-            if point.stage.is_some() || point.answered > 0 {
+            if point.stage.is_some() || point.answered + point.gifts > 0 {
                 self.desk.progress.second(point);
             }
             if let Some(exporter) = &mut self.desk.exporter {
@@ -386,6 +391,9 @@ impl<'a> Conductor<'a> {
                 self.laps_open -= 1;
                 if let Some(exporter) = &mut self.desk.exporter {
                     exporter.stage(&joined.requests, joined.lateness.value_at_quantile(0.99));
+                    if let Some(gifts) = &joined.gifts {
+                        exporter.stage_of_gifts(gifts);
+                    }
                 }
                 lap.joined = Some(joined);
             }

@@ -14,7 +14,8 @@ use crate::book::Book;
 use crate::clock::Clock;
 use crate::cpu::Cpu;
 use crate::exit::Failure;
-use crate::limits::{CLOSE_WAIT_MS, HOLD_TURN_US, SEGMENTS_AHEAD_MAX, SHAKES_PER_TURN};
+use crate::gifts::desk;
+use crate::limits::{CLOSE_WAIT_MS, GIFT_GRACE_MS, GIFTS_PER_TURN, HOLD_TURN_US, SEGMENTS_AHEAD_MAX, SHAKES_PER_TURN};
 use crate::network::Dial;
 use crate::orders::{Abandon, Cells, Order, ThreadEnds, ThreadReport};
 use crate::plan::Plan;
@@ -35,6 +36,7 @@ const CONNECTING_TURN_NS: u64 = 1_000_000;
 struct Load {
     segment: Segment,
     schedule: Option<Schedule>,
+    gifts: Option<Schedule>,
 }
 
 /// What the thread had used when its lap began.
@@ -101,7 +103,9 @@ impl<N: Dial> Driver<N> {
         self.pinged_ns = self.clock.now_ns();
         while self.step()? {}
         self.close()?;
-        Ok(ThreadReport { tally: *self.sessions.tally(), oddities: self.book.finish() })
+        let tally = *self.sessions.tally();
+        let (oddities, gifts) = self.book.finish();
+        Ok(ThreadReport { tally, oddities, gifts })
     }
 
     /// One turn. Whether there is another.
@@ -113,7 +117,8 @@ impl<N: Dial> Driver<N> {
             return Ok(false);
         }
         self.follow(now_ns);
-        self.end_lap();
+        self.ask_of_gifts(now_ns);
+        self.end_lap(now_ns);
         self.finish_turn(now_ns);
         self.book.turn_to(now_ns);
         Ok(true)
@@ -133,7 +138,7 @@ impl<N: Dial> Driver<N> {
     }
 
     /// How long the next enter may wait, and for how much.
-    fn rest(&self, now_ns: u64) -> (u64, u32) {
+    fn rest(&mut self, now_ns: u64) -> (u64, u32) {
         if let Some(load) = &self.load
             && load.segment.begin_ns <= now_ns
         {
@@ -145,7 +150,7 @@ impl<N: Dial> Driver<N> {
         }
         let (mut until_ns, want) = if !self.sessions.is_settled() {
             (now_ns + CONNECTING_TURN_NS, WANT_CONNECTING)
-        } else if self.book.under_way() > 0 {
+        } else if self.book.under_way() > 0 || self.book.gifts().is_some_and(|(gifts, _)| gifts.is_busy()) {
             (self.ticks.after(now_ns), WANT)
         } else {
             (now_ns + HOLD_TURN_US * 1_000, WANT)
@@ -195,23 +200,26 @@ impl<N: Dial> Driver<N> {
                 }
                 Law::Open { .. } | Law::Pause => self.shake_due(now_ns, end_ns),
             };
+            let behind = self.give_due(now_ns, end_ns) || behind;
             let given_up = now_ns >= end_ns + self.plan.timeout.as_nanos() as u64;
             if now_ns < end_ns || (behind && !given_up) {
                 return;
             }
             self.count_overdue(now_ns, end_ns);
+            self.count_overdue_gifts(end_ns);
             self.load = None;
             // A segment of another lap, or none, ends this one.
             if self.ahead.front().is_none_or(|next| next.lap != segment.lap) {
-                self.stop_lap(segment.lap);
+                self.stop_lap(segment.lap, now_ns);
             }
         }
     }
 
     fn begin(&mut self, segment: Segment) {
         let schedule = segment.schedule(self.share, self.plan.users.first, &self.clock);
+        let gifts = segment.gift_schedule(self.share, self.plan.arrivals);
         self.ticks = Ticks::new(segment.tick, self.share);
-        self.load = Some(Load { segment, schedule });
+        self.load = Some(Load { segment, schedule, gifts });
     }
 
     /// The first segment of a lap has begun.
@@ -249,6 +257,48 @@ impl<N: Dial> Driver<N> {
         self.load.as_ref().is_some_and(|load| load.next_ns() <= now_ns && load.next_ns() < end_ns)
     }
 
+    /// Sends the gifts that are due, up to a bound a turn. Whether more are due.
+    fn give_due(&mut self, now_ns: u64, end_ns: u64) -> bool {
+        let (Some(load), Some((gifts, recorder))) = (&mut self.load, self.book.gifts()) else { return false };
+        gifts.enter_lap(load.segment.lap_at(now_ns));
+        let Some(law) = load.segment.gifts else { return false };
+        for _ in 0..GIFTS_PER_TURN {
+            let Some((connection, at_ns)) = load.gift_due(now_ns, end_ns) else { return false };
+            let lap = load.segment.lap_at(at_ns);
+            desk::due(lap, recorder);
+            if self.sessions.is_gone(connection) {
+                desk::not_sent(lap, recorder, |counts| &mut counts.disconnected);
+                continue;
+            }
+            let users = load.segment.connections;
+            let frame = gifts.give(connection, &law, users, (at_ns, now_ns), lap, recorder);
+            self.sessions.ask(connection, &frame, now_ns);
+        }
+        load.next_gift_ns() <= now_ns && load.next_gift_ns() < end_ns
+    }
+
+    /// Asks what users have to ask about gifts: their shares of those they were told of, and what is asked again.
+    fn ask_of_gifts(&mut self, now_ns: u64) {
+        let Some((gifts, recorder)) = self.book.gifts() else { return };
+        for _ in 0..GIFTS_PER_TURN {
+            let Some((local, question)) = gifts.next(now_ns) else { return };
+            if self.sessions.is_gone(local) {
+                gifts.put_off(local, question, now_ns, recorder);
+            } else if let Some(frame) = gifts.ask(local, question, now_ns, recorder) {
+                self.sessions.ask(local, &frame, now_ns);
+            }
+        }
+    }
+
+    fn count_overdue_gifts(&mut self, end_ns: u64) {
+        let (Some(load), Some((_, recorder))) = (&mut self.load, self.book.gifts()) else { return };
+        while let Some((_, at_ns)) = load.gift_due(end_ns, end_ns) {
+            let lap = load.segment.lap_at(at_ns);
+            desk::due(lap, recorder);
+            desk::not_sent(lap, recorder, |counts| &mut counts.overdue);
+        }
+    }
+
     /// What should have been sent in this segment and was not, as its time is over.
     fn count_overdue(&mut self, now_ns: u64, end_ns: u64) {
         while let Some((connection, at_ns, tag)) = self.load.as_mut().and_then(|load| load.due(end_ns, end_ns)) {
@@ -274,7 +324,7 @@ impl<N: Dial> Driver<N> {
     }
 
     /// The load of a lap is over; its last answers may still come.
-    fn stop_lap(&mut self, number: u32) {
+    fn stop_lap(&mut self, number: u32, now_ns: u64) {
         let Some(begun) = self.begun.take_if(|begun| begun.lap == number) else { return };
         let ring = since(&self.sessions.counters(), &begun.ring);
         let recorder = self.book.recorder();
@@ -284,14 +334,17 @@ impl<N: Dial> Driver<N> {
             lap.ring = ring;
             lap.answered_at_end = lap.requests.answered;
             lap.sent_in_all = sent_in_all;
+            if lap.gifts.is_some() {
+                lap.kept_until_ns = now_ns + GIFT_GRACE_MS * 1_000_000;
+            }
         }
         self.book.forget_vacancies();
         self.ended = number + 1;
     }
 
     /// Gives a lap's figures to the main thread when nothing of it is under way any more.
-    fn end_lap(&mut self) {
-        if let Some(lap) = self.book.recorder().end_lap(self.ended) {
+    fn end_lap(&mut self, now_ns: u64) {
+        if let Some(lap) = self.book.recorder().end_lap(self.ended, now_ns) {
             self.ends.laps.push(lap).expect("the queue holds all laps that are open");
         }
     }
@@ -344,12 +397,27 @@ impl Load {
         Some((due.connection, at_ns, self.segment.tag(at_ns)))
     }
 
+    /// The next gift likewise: connection and time.
+    fn gift_due(&mut self, now_ns: u64, end_ns: u64) -> Option<(u32, u64)> {
+        let begin_ns = self.segment.begin_ns;
+        let due = self.gifts.as_mut()?.due(now_ns.saturating_sub(begin_ns), end_ns.saturating_sub(begin_ns))?;
+        Some((due.connection, begin_ns + due.at_ns))
+    }
+
     fn next_ns(&self) -> u64 {
-        self.schedule.as_ref().map_or(u64::MAX, |schedule| self.segment.begin_ns.saturating_add(schedule.next_ns()))
+        self.next_of(self.schedule.as_ref())
+    }
+
+    fn next_gift_ns(&self) -> u64 {
+        self.next_of(self.gifts.as_ref())
+    }
+
+    fn next_of(&self, schedule: Option<&Schedule>) -> u64 {
+        schedule.map_or(u64::MAX, |schedule| self.segment.begin_ns.saturating_add(schedule.next_ns()))
     }
 
     fn is_behind(&self, now_ns: u64) -> bool {
-        self.next_ns() <= now_ns
+        self.next_ns().min(self.next_gift_ns()) <= now_ns
     }
 }
 
@@ -396,15 +464,19 @@ mod tests {
     use hongbao_uring::RingOptions;
     use rtrb::{Consumer, Producer, RingBuffer};
 
+    use super::server::bank::{Bank, Fault};
     use super::server::{Reply, Server, envelope, none, win};
     use super::*;
     use crate::arguments::{Command, CommandLine};
     use crate::audit::Claim;
+    use crate::gifts::desk::Desk;
+    use crate::gifts::load::GiftLaw;
+    use crate::gifts::told::Told;
     use crate::host::Host;
-    use crate::limits::{LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD};
+    use crate::limits::{GIFTS_TOLD_QUEUED, LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD};
     use crate::plan::Arrivals;
     use crate::record::{Lap, Second, SecondsEnds};
-    use crate::scenario::Scenario;
+    use crate::scenario::{RateRange, Scenario};
     use crate::window::Window;
 
     /// A thread's driver, and what the main thread has of it.
@@ -412,6 +484,7 @@ mod tests {
         driver: Driver<hongbao_uring::Ring>,
         orders: Producer<Order>,
         laps: Consumer<Box<Lap>>,
+        told: Consumer<Told>,
         _claims: Consumer<Claim>,
         _seconds: (Consumer<Box<Second>>, Producer<Box<Second>>),
     }
@@ -438,10 +511,12 @@ mod tests {
             let network = RingOptions::connecting(share.len()).open().expect("a ring");
             let window = Window::new(plan.window(share));
             let timeout_us = plan.timeout.as_micros() as u32;
-            let book = Book::new(clock, window, SecondsEnds { full, empty }, claims_in, timeout_us, None);
+            let (told_in, told) = RingBuffer::new(GIFTS_TOLD_QUEUED);
+            let gifts = plan.gifts_room(share).map(|room| Box::new(Desk::new(share, plan.users, 1, 1, room, told_in)));
+            let book = Book::new(clock, window, SecondsEnds { full, empty }, claims_in, timeout_us, None, gifts);
             let ends = ThreadEnds { orders: orders_out, laps: laps_in };
             let driver = Driver::new(vec![network], plan, share, clock, Default::default(), ends, book);
-            Self { driver, orders, laps, _claims: claims, _seconds: (full_end, empty_end) }
+            Self { driver, orders, laps, told, _claims: claims, _seconds: (full_end, empty_end) }
         }
 
         fn order(&mut self, order: Order) {
@@ -452,7 +527,14 @@ mod tests {
         fn load(&mut self, rate: u64, length: Duration) -> u64 {
             let begin_ns = self.driver.clock.now_ns() + 1_000_000;
             let end_ns = begin_ns + length.as_nanos() as u64;
-            self.order(Order::Lap(Lap::new(0)));
+            let gifts = self.driver.plan.gifts_max.map(|(gifts, recipients)| GiftLaw {
+                rate: RateRange::even(gifts),
+                recipients: recipients as u8,
+                shares: recipients as u16,
+                total_cents: 100,
+                first_slot: 0,
+            });
+            self.order(Order::Lap(if gifts.is_some() { Lap::with_gifts(0) } else { Lap::new(0) }));
             self.order(Order::Segment(Segment {
                 lap: 0,
                 number: 0,
@@ -463,6 +545,7 @@ mod tests {
                 end_ns,
                 measured_ns: begin_ns,
                 first_slot: 0,
+                gifts,
             }));
             end_ns
         }
@@ -512,6 +595,28 @@ mod tests {
     }
 
     #[test]
+    fn gifts_and_the_opens_of_them_allocate_nothing_either() {
+        let bank = Arc::new(Bank::new(Fault::Honest));
+        let server = Server::start_with_bank(&bank, none);
+        let mut stand = Stand::new(&server, "--connections 16 --rate 500 --gifts 1000 --duration 1s");
+        stand.connect();
+        let end_ns = stand.load(500, Duration::from_secs(1));
+        while stand.driver.begun.is_none() {
+            stand.driver.step().expect("a ring that works");
+        }
+        let counted = allocation_counter::measure(|| {
+            while stand.driver.clock.now_ns() < end_ns - 5_000_000 {
+                stand.driver.step().expect("a ring that works");
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+        let gifts = stand.lap().gifts.expect("the lap has gifts").counts;
+        assert_eq!((gifts.sent, gifts.granted, gifts.opened), (1_000, 1_000, 3_000), "{gifts:?}");
+        assert!(gifts.repeated > 0 && gifts.balance());
+        assert_eq!(stand.told.slots() as u64, gifts.granted + gifts.opened + gifts.repeated, "each answer is told");
+    }
+
+    #[test]
     fn a_segment_that_begins_cuts_the_one_before_and_leaves_no_shake_out() {
         let server = Server::start(none);
         let mut stand = Stand::new(&server, "--connections 7 --rate 1000 --duration 1s --timeout 5s");
@@ -529,6 +634,7 @@ mod tests {
             end_ns,
             measured_ns: begin_ns - 500_000_000,
             first_slot: 500,
+            gifts: None,
         };
         stand.order(Order::Segment(next));
         let requests = stand.lap().requests;

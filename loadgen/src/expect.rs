@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::distribution::Distribution;
+use crate::gifts::report::GiftReport;
 use crate::record::Requests;
 use crate::report::{Expected, Report, ServerReport, StageReport};
 
@@ -45,6 +46,10 @@ enum Figure {
     Duplicates,
     Altered,
     OverCap,
+    Gifts,
+    GiftErrors,
+    GiftsRefused,
+    GiftViolations,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,9 @@ enum Histogram {
     Latency,
     Service,
     Lateness,
+    GiftSend,
+    GiftNotice,
+    GiftOpen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +96,7 @@ enum Comparison {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Unit(&'static str, f64);
 
-const FIGURES: [(&str, Figure, Kind); 21] = [
+const FIGURES: [(&str, Figure, Kind); 25] = [
     ("qps", Figure::Answers, Kind::Rate),
     ("qps_deviation", Figure::AnswersDeviation, Kind::Share),
     ("timed_out", Figure::TimedOut, Kind::Count),
@@ -110,10 +118,20 @@ const FIGURES: [(&str, Figure, Kind); 21] = [
     ("duplicates", Figure::Duplicates, Kind::Count),
     ("altered", Figure::Altered, Kind::Count),
     ("over_cap", Figure::OverCap, Kind::Count),
+    ("gifts", Figure::Gifts, Kind::Rate),
+    ("gift_errors", Figure::GiftErrors, Kind::Count),
+    ("gifts_refused", Figure::GiftsRefused, Kind::Count),
+    ("gift_violations", Figure::GiftViolations, Kind::Count),
 ];
 
-const HISTOGRAMS: [(&str, Histogram); 3] =
-    [("", Histogram::Latency), ("service_", Histogram::Service), ("lateness_", Histogram::Lateness)];
+const HISTOGRAMS: [(&str, Histogram); 6] = [
+    ("", Histogram::Latency),
+    ("service_", Histogram::Service),
+    ("lateness_", Histogram::Lateness),
+    ("gift_send_", Histogram::GiftSend),
+    ("gift_notice_", Histogram::GiftNotice),
+    ("gift_open_", Histogram::GiftOpen),
+];
 
 const STATISTICS: [(&str, Statistic); 6] = [
     ("p50", Statistic::Median),
@@ -248,6 +266,7 @@ impl Expectation {
                 | Figure::Duplicates
                 | Figure::Altered
                 | Figure::OverCap
+                | Figure::GiftViolations
         )
     }
 
@@ -284,6 +303,7 @@ struct View<'a> {
     latency: &'a Distribution,
     service: &'a Distribution,
     lateness: &'a Distribution,
+    gifts: Option<&'a GiftReport>,
     rate_qps: f64,
     duration_s: f64,
     established: u64,
@@ -299,6 +319,7 @@ impl<'a> View<'a> {
             latency: &stage.latency_us,
             service: &stage.service_us,
             lateness: &stage.lateness_us,
+            gifts: stage.gifts.as_ref(),
             rate_qps: stage.rate_qps,
             duration_s: stage.duration_s,
             established: stage.connections,
@@ -314,6 +335,7 @@ impl<'a> View<'a> {
             latency: &report.latency_us,
             service: &report.service_us,
             lateness: &report.lateness_us,
+            gifts: report.gifts.as_ref(),
             rate_qps: report.rate_qps,
             duration_s: report.duration_s,
             established: report.connections.established,
@@ -356,6 +378,12 @@ impl<'a> View<'a> {
             Figure::Duplicates => self.run.map(|run| run.audit.duplicates as f64),
             Figure::Altered => self.run.map(|run| run.audit.altered as f64),
             Figure::OverCap => self.run.map(|run| run.audit.over_cap as f64),
+            Figure::Gifts => self.gifts.map(|gifts| gifts.rate),
+            Figure::GiftErrors => self.gifts.map(|gifts| gifts.requests.errors() as f64),
+            Figure::GiftsRefused => self.gifts.map(|gifts| gifts.requests.refused as f64),
+            Figure::GiftViolations => {
+                self.run.and_then(|run| run.gift_audit.as_ref()).map(|audit| audit.violations() as f64)
+            }
         }
     }
 
@@ -364,6 +392,9 @@ impl<'a> View<'a> {
             Histogram::Latency => self.latency,
             Histogram::Service => self.service,
             Histogram::Lateness => self.lateness,
+            Histogram::GiftSend => &self.gifts?.send_us,
+            Histogram::GiftNotice => &self.gifts?.notice_us,
+            Histogram::GiftOpen => &self.gifts?.open_us,
         };
         (distribution.count > 0).then_some(match statistic {
             Statistic::Median => distribution.p50 as f64,

@@ -14,6 +14,7 @@ use nix::sys::time::TimeVal;
 
 use crate::exit::Failure;
 use crate::host::Host;
+use crate::lap::JoinedGifts;
 use crate::record::Requests;
 use crate::series::Point;
 use catalogue::{Kind, Metric};
@@ -44,6 +45,9 @@ struct Sums {
     answered: u64,
     envelopes: u64,
     failed: u64,
+    gifts: u64,
+    gifts_opened: u64,
+    gifts_failed: u64,
     segments_in: u64,
     segments_out: u64,
 }
@@ -55,6 +59,9 @@ impl Sums {
         self.answered += point.answered;
         self.envelopes += point.envelopes;
         self.failed += point.failed;
+        self.gifts += point.gifts;
+        self.gifts_opened += point.gifts_opened;
+        self.gifts_failed += point.gifts_failed;
         self.segments_in += point.segments_in;
         self.segments_out += point.segments_out;
     }
@@ -85,6 +92,7 @@ impl Exporter {
         let exporter = Self { recorder, endpoint, sums: Sums::default(), of_stages: Requests::default() };
         exporter.publish(&Point::default(), Live::default());
         exporter.publish_stages(0);
+        exporter.publish_gifts(0, 0);
         Ok(exporter)
     }
 
@@ -105,6 +113,17 @@ impl Exporter {
         self.publish_stages(lateness_p99_us);
     }
 
+    /// The same stage's gifts.
+    pub fn stage_of_gifts(&self, gifts: &JoinedGifts) {
+        self.publish_gifts(gifts.send.value_at_quantile(0.99), gifts.open.value_at_quantile(0.99));
+    }
+
+    fn publish_gifts(&self, send_p99_us: u64, open_p99_us: u64) {
+        for (of, us) in [("send", send_p99_us), ("open", open_p99_us)] {
+            self.gauge(&catalogue::STAGE_GIFTS, &[of], us as f64 / 1e6);
+        }
+    }
+
     fn publish(&self, point: &Point, live: Live) {
         let sums = &self.sums;
         self.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
@@ -118,6 +137,9 @@ impl Exporter {
         self.counter(&catalogue::ANSWERED, &[], sums.answered);
         self.counter(&catalogue::ENVELOPES, &[], sums.envelopes);
         self.counter(&catalogue::FAILED, &[], sums.failed);
+        self.counter(&catalogue::GIFTS, &[], sums.gifts);
+        self.counter(&catalogue::GIFTS_OPENED, &[], sums.gifts_opened);
+        self.counter(&catalogue::GIFTS_FAILED, &[], sums.gifts_failed);
         let percentiles = [("50", point.p50_us), ("99", point.p99_us), ("99.9", point.p99_9_us), ("100", point.max_us)];
         for (percentile, us) in percentiles {
             self.gauge(&catalogue::LATENCY, &[percentile], us as f64 / 1e6);

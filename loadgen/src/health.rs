@@ -80,10 +80,10 @@ pub fn reasons(facts: &Facts, bounds: &Bounds) -> Vec<String> {
         ));
     }
     if facts.unaudited > 0 {
-        reasons.push(format!("audit: {} envelopes received could not be audited for want of room", facts.unaudited));
+        reasons.push(format!("audit: {} envelopes or gifts could not be audited for want of room", facts.unaudited));
     }
     if facts.unknown_answers > 0 {
-        reasons.push(format!("protocol: {} answers fitted no shake of their connection", facts.unknown_answers));
+        reasons.push(format!("protocol: {} answers fitted no question of their connection", facts.unknown_answers));
     }
     reasons
 }

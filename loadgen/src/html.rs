@@ -2,6 +2,7 @@
 
 mod axis;
 mod chart;
+mod gifts;
 mod plots;
 mod tables;
 mod thin;
@@ -35,6 +36,7 @@ pub fn page(report: &Report) -> String {
                     (tiles(report))
                     (tables::expectations(report))
                     (tables::stages(report))
+                    (gifts::tables(report))
                     (time_charts(report))
                     (distributions(report))
                 }
@@ -93,6 +95,12 @@ fn banners(report: &Report) -> Markup {
                     ", over a cap: " (human::exact(report.audit.over_cap))
                 }
                 ul { @for finding in &report.audit.findings { li { (finding) } } }
+            }
+        }
+        @if let Some(audit) = report.gift_audit.as_ref().filter(|audit| !audit.is_clean()) {
+            section.banner.critical role="alert" {
+                h2 { "The audit found gifts that do not add up" }
+                ul { @for finding in &audit.findings { li { (finding) } } }
             }
         }
         @if !report.warnings.is_empty() {

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::cpu::Cpu;
+use crate::gifts::record::{GiftCounts, GiftLap};
 use crate::record::{self, Lap, Requests};
 use crate::report::{CpuReport, RingReport};
 
@@ -25,14 +26,62 @@ pub struct JoinedLap {
     pub busiest_thread_share: f64,
     /// What the rings did.
     pub ring: RingReport,
+    /// Gifts, where there were some.
+    pub gifts: Option<JoinedGifts>,
     cpu: Cpu,
     sent_in_all: u64,
+}
+
+/// The gifts of a lap, joined over the threads. Histograms are of microseconds.
+#[derive(Clone, Debug)]
+pub struct JoinedGifts {
+    /// What happened.
+    pub counts: GiftCounts,
+    /// Intended time of a send to its answer.
+    pub send: Histogram<u64>,
+    /// Intended time of a send to the send.
+    pub lateness: Histogram<u64>,
+    /// Send to the notice. The audit knows it: who is told sits on another thread than who sends.
+    pub notice: Histogram<u64>,
+    /// Open to its answer.
+    pub open: Histogram<u64>,
+}
+
+impl Default for JoinedGifts {
+    fn default() -> Self {
+        let counts = GiftCounts::default();
+        Self { counts, send: empty(), lateness: empty(), notice: empty(), open: empty() }
+    }
+}
+
+impl JoinedGifts {
+    fn add(&mut self, gifts: &GiftLap) {
+        self.counts += gifts.counts;
+        widen(&mut self.send, &gifts.send);
+        widen(&mut self.lateness, &gifts.lateness);
+        widen(&mut self.open, &gifts.open);
+    }
+
+    fn follow(&mut self, later: &Self) {
+        self.counts += later.counts;
+        for (sum, part) in [
+            (&mut self.send, &later.send),
+            (&mut self.lateness, &later.lateness),
+            (&mut self.notice, &later.notice),
+            (&mut self.open, &later.open),
+        ] {
+            sum.add(part).expect("all have the same bounds");
+        }
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_from(&Histogram::<u64>::new_from(&record::histogram()))
 }
 
 impl JoinedLap {
     /// Nothing joined yet.
     pub fn empty(number: u32) -> Self {
-        let empty = || Histogram::new_from(&Histogram::<u64>::new_from(&record::histogram()));
         Self {
             number,
             threads: 0,
@@ -43,6 +92,7 @@ impl JoinedLap {
             lateness: empty(),
             busiest_thread_share: 0.0,
             ring: RingReport::default(),
+            gifts: None,
             cpu: Cpu::default(),
             sent_in_all: 0,
         }
@@ -80,6 +130,9 @@ impl JoinedLap {
         self.cpu.waited += lap.cpu.waited;
         self.cpu.wall = self.cpu.wall.max(lap.cpu.wall);
         self.sent_in_all += lap.sent_in_all;
+        if let Some(gifts) = &lap.gifts {
+            self.gifts.get_or_insert_default().add(gifts);
+        }
     }
 
     /// Adds another lap of all threads, which came after.
@@ -100,6 +153,9 @@ impl JoinedLap {
         self.cpu.waited += later.cpu.waited;
         self.cpu.wall += later.cpu.wall;
         self.sent_in_all += later.sent_in_all;
+        if let Some(gifts) = &later.gifts {
+            self.gifts.get_or_insert_default().follow(gifts);
+        }
     }
 
     /// CPU from the begin to the end, warm-up included.

@@ -28,6 +28,7 @@ pub mod expect;
 pub mod exporter;
 pub mod fleet;
 pub mod frames;
+pub mod gifts;
 pub mod hdr_log;
 pub mod health;
 pub mod host;

@@ -118,6 +118,50 @@ pub const CLOSE_WAIT_MS: u64 = 2_000;
 /// Bytes of an HDR log that are read: a day's seconds are about 100 MB.
 pub const HDR_LOG_BYTES_MAX: u64 = 1 << 28;
 
+// Gifts.
+
+/// Recipients of one gift, as the wire has it.
+pub const GIFT_RECIPIENTS_MAX: u64 = hongbao_protocol::wire::GIFT_RECIPIENTS_MAX as u64;
+
+/// Recipients of a gift where none are asked for.
+pub const GIFT_RECIPIENTS: u64 = 3;
+
+/// Cents a share where no total is asked for.
+pub const GIFT_CENTS_PER_SHARE: u64 = 100;
+
+/// Cents in one gift, as hongbaod has it.
+pub const GIFT_TOTAL_MAX: u64 = 1 << 40;
+
+/// Gifts sent between two enters, at most, and questions about gifts as many again.
+pub const GIFTS_PER_TURN: u32 = 4_096;
+
+/// Sends without an answer on one thread, and opens: beyond it the oldest is given up.
+pub const GIFTS_UNDER_WAY_MAX: usize = 1 << 18;
+
+/// Sends that were given up and are asked again after the next login, of one thread; opens as many.
+pub const GIFTS_GIVEN_UP_MAX: usize = 1 << 16;
+
+/// Questions of one thread that the server put off.
+pub const GIFTS_LATER_MAX: usize = 1 << 16;
+
+/// How often a send or an open is asked again for want of an answer.
+pub const GIFT_ATTEMPTS_MAX: u8 = 16;
+
+/// One of so many gifts sent, and of so many shares opened, is asked for again on purpose: the answer must be the same.
+pub const GIFT_REPEATED_OF: u64 = 64;
+
+/// A user for whom more gifts wait than a list shows asks again after so long, in milliseconds: those shown are opened by then.
+pub const GIFT_LIST_WAIT_MS: u64 = 1_000;
+
+/// After the end of a load with gifts, notices may still come for so long, in milliseconds.
+pub const GIFT_GRACE_MS: u64 = 500;
+
+/// What the threads told the audit of gifts and it has not looked at yet, of one thread.
+pub const GIFTS_TOLD_QUEUED: usize = 1 << 16;
+
+/// Gifts that the audit remembers, and shares: about 250 bytes a gift of three. Beyond it the run is declared invalid.
+pub const AUDIT_GIFTS_MAX: usize = 1 << 23;
+
 // The load generator's own metrics (exporter.rs).
 
 /// A scrape's request and answer, from its first byte to its last, take no longer; in milliseconds. The next scraper waits as long.

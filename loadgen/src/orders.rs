@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rtrb::{Consumer, Producer};
 
 use crate::book::Oddities;
+use crate::gifts::desk::GiftOddities;
 use crate::record::Lap;
 use crate::segment::Segment;
 use crate::sessions::Tally;
@@ -68,4 +69,6 @@ pub struct ThreadReport {
     pub tally: Tally,
     /// What did not fit.
     pub oddities: Oddities,
+    /// The same of gifts.
+    pub gifts: GiftOddities,
 }

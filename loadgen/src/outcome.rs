@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::distribution::Distribution;
 use crate::expect::Expectation;
+use crate::gifts::report::{GiftReport, GiftRequests};
 use crate::health;
-use crate::lap::JoinedLap;
+use crate::lap::{JoinedGifts, JoinedLap};
 use crate::plan::Plan;
 use crate::report::{ServerReport, StageReport};
 use crate::segment::{Law, Segment};
@@ -56,6 +57,8 @@ pub struct LapOutcome {
     pub connections_target: u64,
     /// Connections logged in when it began.
     pub established: u64,
+    /// Gifts a second that were asked for, at the end.
+    pub gifts_target: Option<u64>,
     /// Its figures, when every thread has given them back.
     pub joined: Option<JoinedLap>,
 }
@@ -73,6 +76,7 @@ impl LapOutcome {
             end_ns: segment.end_ns,
             connections_target: u64::from(segment.connections),
             established,
+            gifts_target: segment.gifts.map(|gifts| gifts.rate.from.max(gifts.rate.to)),
             joined: None,
         }
     }
@@ -103,8 +107,9 @@ impl LapOutcome {
     /// Rates at the begin and at the end, in shakes a second.
     pub const fn rates(&self) -> (Option<u64>, Option<u64>) {
         match self.law {
+            // Of gifts alone.
+            Law::Open { from: 0, to: 0, .. } | Law::Closed { .. } | Law::Pause => (None, None),
             Law::Open { from, to, .. } => (Some(from), Some(to)),
-            Law::Closed { .. } | Law::Pause => (None, None),
         }
     }
 
@@ -130,11 +135,33 @@ impl LapOutcome {
             connections_established: self.established,
             scheduled: figures.requests.scheduled,
             not_sent: not_sent.disconnected + not_sent.overdue,
-            lateness_p99_us: figures.lateness.value_at_quantile(0.99),
+            lateness_p99_us: lateness_p99_us(figures),
             busiest_thread_share: figures.busiest_thread_share,
             ..health::Facts::default()
         }
     }
+}
+
+/// Of shakes, or of gifts where those were sent later.
+pub fn lateness_p99_us(figures: &JoinedLap) -> u64 {
+    let gifts = figures.gifts.as_ref().map_or(0, |gifts| gifts.lateness.value_at_quantile(0.99));
+    figures.lateness.value_at_quantile(0.99).max(gifts)
+}
+
+/// The report's part about gifts, of a lap or of several.
+pub fn gift_report(target: Option<u64>, gifts: Option<&JoinedGifts>, measured: Duration) -> Option<GiftReport> {
+    let (rate_target, gifts) = (target?, gifts?);
+    let seconds = measured.as_secs_f64();
+    let rate = if seconds == 0.0 { 0.0 } else { (gifts.counts.granted as f64 / seconds * 10.0).round() / 10.0 };
+    Some(GiftReport {
+        rate_target,
+        rate,
+        requests: GiftRequests::from(&gifts.counts),
+        send_us: Distribution::from(&gifts.send),
+        lateness_us: Distribution::from(&gifts.lateness),
+        notice_us: Distribution::from(&gifts.notice),
+        open_us: Distribution::from(&gifts.open),
+    })
 }
 
 impl StageOutcome {
@@ -183,6 +210,7 @@ impl StageOutcome {
             steadiness: steadiness::of(points, place, lap.and_then(LapOutcome::even_rate)),
             cpu: figures.cpu_report(),
             ring: figures.ring,
+            gifts: lap.and_then(|lap| gift_report(lap.gifts_target, figures.gifts.as_ref(), lap.measured())),
             server: self.server.clone(),
             expectations: Vec::new(),
             invalid_reasons,

@@ -100,6 +100,10 @@ pub struct Plan {
     pub lateness_max: Option<Duration>,
     /// Connections this machine can reach, by ports and descriptors.
     pub reachable: u64,
+    /// The highest rate of gifts of any stage, in gifts a second, and the most recipients of one; none without gifts.
+    pub gifts_max: Option<(u64, u64)>,
+    /// Makes who is given to repeatable.
+    pub rng_seed: u64,
 }
 
 impl Plan {
@@ -135,10 +139,18 @@ impl Plan {
         }
         let reachable = reachable(connections, sources, per_ring, host, direct)?;
         let restarts = scenario.restarts();
+        let users = arguments.users.unwrap_or(Users { first: 1, count: u64::from(connections) });
+        let gifts_max = scenario.gifts_max();
+        if let Some((_, recipients)) = gifts_max.filter(|(_, recipients)| *recipients >= users.count) {
+            return Err(Failure::usage(format!(
+                "{} users are too few for gifts to {recipients} of them: nobody sends to themselves",
+                users.count
+            )));
+        }
         Ok(Self {
             target,
             connections,
-            users: arguments.users.unwrap_or(Users { first: 1, count: u64::from(connections) }),
+            users,
             sources,
             threads,
             per_ring,
@@ -165,6 +177,8 @@ impl Plan {
             tick_typed: behaviour.tick,
             lateness_max: behaviour.lateness_max,
             reachable,
+            gifts_max,
+            rng_seed: behaviour.rng_seed,
         })
     }
 
@@ -207,6 +221,14 @@ impl Plan {
         let in_timeout = (u128::from(of_thread) * self.timeout.as_micros()).div_ceil(1_000_000) as u64;
         let open = in_timeout + in_timeout / 4 + u64::from(share.len()).min(of_thread);
         open.max(closed).clamp(1024, WINDOW_MAX) as u32
+    }
+
+    /// Gifts that a thread may have sent without an answer, and opened: all of a timeout at the highest rate, and a half more.
+    pub fn gifts_room(&self, share: Share) -> Option<(usize, usize)> {
+        let (rate, recipients) = self.gifts_max?;
+        let of_thread = (rate * u64::from(share.len())).div_ceil(u64::from(self.connections));
+        let sends = (u128::from(of_thread) * self.timeout.as_micros() * 3 / 2).div_ceil(1_000_000) as u64 + 1_024;
+        Some((sends as usize, (sends * recipients) as usize))
     }
 
     /// Bytes that the run's tables take; the kernel's part is about 4 kB a connection besides.

@@ -75,12 +75,13 @@ impl Progress {
     /// A second of the load is over.
     pub fn second(&self, point: &Point) {
         let line = format!(
-            "{}/s answered, {} envelopes, p50 {:.2} ms, p99 {:.2} ms{}{}",
+            "{}/s answered, {} envelopes, p50 {:.2} ms, p99 {:.2} ms{}{}{}",
             point.answered,
             point.envelopes,
             point.p50_us as f64 / 1_000.0,
             point.p99_us as f64 / 1_000.0,
             if point.failed > 0 { format!(", {} failed", point.failed) } else { String::new() },
+            gifts(point),
             if point.warm_up { " (warm-up)" } else { "" },
         );
         self.line(u64::from(point.second) + 1, line);
@@ -104,6 +105,16 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Nothing where nothing happened.
+fn gifts(point: &Point) -> String {
+    if point.gifts + point.gifts_opened + point.gifts_failed == 0 {
+        return String::new();
+    }
+    let failed =
+        if point.gifts_failed > 0 { format!(", {} of both failed", point.gifts_failed) } else { String::new() };
+    format!(", {} gifts, {} shares opened{failed}", point.gifts, point.gifts_opened)
 }
 
 fn style(template: &str) -> ProgressStyle {

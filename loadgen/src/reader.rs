@@ -5,6 +5,7 @@ use hongbao_protocol::wire::ServerFrame;
 
 use crate::book::Book;
 use crate::connector::Connector;
+use crate::gifts::told::Opened;
 use crate::parting::Parting;
 use crate::record::Outcome;
 use crate::sessions::Tally;
@@ -52,6 +53,9 @@ impl Reader<'_> {
                 self.user.attempts = 0;
                 self.user.established = true;
                 self.user.known = true;
+                if let Some((gifts, recorder)) = self.book.gifts() {
+                    gifts.logged_in(self.local, self.now_ns, recorder);
+                }
                 Ok(())
             }
             ServerFrame::Overloaded { retry_after_ms, .. } => {
@@ -90,13 +94,39 @@ impl Reader<'_> {
                 self.user.retry_after_ms = retry_after_ms;
             }
             ServerFrame::Error { code, .. } => return Err(Parting::from(code)),
-            // A notice of somebody's gift carries no money, and whoever does not open it may let it lie.
-            ServerFrame::Pong { .. } | ServerFrame::GiftNotice { .. } | ServerFrame::GiftListed { .. } => {}
-            ServerFrame::Welcome { .. }
-            | ServerFrame::GiftSent { .. }
-            | ServerFrame::GiftRefused { .. }
-            | ServerFrame::GiftOpened { .. }
-            | ServerFrame::GiftClosed { .. } => return Err(Parting::BadFrame),
+            ServerFrame::Pong { .. } => {}
+            ServerFrame::Welcome { .. } => return Err(Parting::BadFrame),
+            gift => return self.take_gift(gift),
+        }
+        Ok(())
+    }
+
+    fn take_gift(&mut self, frame: ServerFrame) -> Result<(), Parting> {
+        let (local, user, now_ns) = (self.local, self.id, self.now_ns);
+        let Some((gifts, recorder)) = self.book.gifts() else {
+            // A notice of somebody's gift carries no money, and a run without gifts lets it lie. It asked for nothing else.
+            let notice = matches!(frame, ServerFrame::GiftNotice { .. } | ServerFrame::GiftListed { .. });
+            return if notice { Ok(()) } else { Err(Parting::BadFrame) };
+        };
+        match frame {
+            ServerFrame::GiftSent { request, gift, expires_in_s, again } => {
+                gifts.sent((local, user), (request, gift), (expires_in_s, again), now_ns, recorder);
+            }
+            ServerFrame::GiftRefused { request, reason, .. } => {
+                gifts.refused((local, request), user, reason, recorder);
+            }
+            ServerFrame::GiftNotice { gift, listed, .. } => gifts.noticed(local, gift, listed, now_ns),
+            ServerFrame::GiftListed { shown, pending, retry_after_ms, .. } => {
+                gifts.listed(local, shown, pending, retry_after_ms, now_ns);
+            }
+            ServerFrame::GiftOpened { gift, share, luckiest, shares, remaining: _, again } => {
+                let told = Opened { gift, user, share, luckiest, shares, again, noticed_ns: 0, told_ns: now_ns };
+                gifts.opened(local, told, now_ns, recorder);
+            }
+            ServerFrame::GiftClosed { gift, reason, retry_after_ms } => {
+                gifts.closed((local, user), gift, (reason, retry_after_ms), now_ns, recorder);
+            }
+            _ => return Err(Parting::BadFrame),
         }
         Ok(())
     }

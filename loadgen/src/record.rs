@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::Cpu;
+use crate::gifts::record::GiftLap;
 use crate::limits::{HISTOGRAM_HIGHEST_US, LAPS_OPEN_MAX};
 use crate::window::{LapTag, Shake};
 
@@ -185,6 +186,10 @@ pub struct Lap {
     pub ring: NetworkCounters,
     /// Shakes sent meanwhile, those of the warm-up included.
     pub sent_in_all: u64,
+    /// Gifts, where the stage has some.
+    pub gifts: Option<Box<GiftLap>>,
+    /// The lap is not given back before, on the run's clock in nanoseconds: a gift may still be noticed.
+    pub kept_until_ns: u64,
 }
 
 impl Lap {
@@ -198,7 +203,18 @@ impl Lap {
             cpu: Cpu::default(),
             ring: NetworkCounters::default(),
             sent_in_all: 0,
+            gifts: None,
+            kept_until_ns: 0,
         })
+    }
+
+    /// The same with room for gifts.
+    pub fn with_gifts(number: u32) -> Box<Self> {
+        Box::new(Self { gifts: Some(Box::default()), ..*Self::new(number) })
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.requests.under_way() > 0 || self.gifts.as_ref().is_some_and(|gifts| gifts.counts.under_way() > 0)
     }
 }
 
@@ -217,6 +233,12 @@ pub struct Second {
     pub envelopes: u32,
     /// Timed out or lost.
     pub failed: u32,
+    /// Gifts granted.
+    pub gifts: u32,
+    /// Shares opened.
+    pub gifts_opened: u32,
+    /// Sends and opens that timed out, were lost or refused.
+    pub gifts_failed: u32,
     /// Intended time to answer, in microseconds, two digits.
     pub latency: Histogram<u32>,
 }
@@ -225,12 +247,24 @@ impl Second {
     /// An empty record.
     pub fn new() -> Box<Self> {
         let latency = Histogram::new_with_bounds(1, HISTOGRAM_HIGHEST_US, 2).expect("the bounds are sound");
-        Box::new(Self { second: 0, scheduled: 0, sent: 0, answered: 0, envelopes: 0, failed: 0, latency })
+        Box::new(Self {
+            second: 0,
+            scheduled: 0,
+            sent: 0,
+            answered: 0,
+            envelopes: 0,
+            failed: 0,
+            gifts: 0,
+            gifts_opened: 0,
+            gifts_failed: 0,
+            latency,
+        })
     }
 
     fn clear(&mut self, second: u32) {
         (self.second, self.scheduled, self.sent) = (second, 0, 0);
         (self.answered, self.envelopes, self.failed) = (0, 0, 0);
+        (self.gifts, self.gifts_opened, self.gifts_failed) = (0, 0, 0);
         self.latency.reset();
     }
 }
@@ -275,13 +309,18 @@ impl Recorder {
         self.laps.iter_mut().find(|lap| lap.number == number).map(Box::as_mut)
     }
 
-    /// Gives the oldest lap out, if its number is below this one and nothing of it is under way.
-    pub fn end_lap(&mut self, below: u32) -> Option<Box<Lap>> {
+    /// Gives the oldest lap out, if its number is below this one, nothing of it is under way, and it need not be kept for gifts.
+    pub fn end_lap(&mut self, below: u32, now_ns: u64) -> Option<Box<Lap>> {
         let first = self.laps.front()?;
-        if first.number >= below || first.requests.under_way() > 0 {
+        if first.number >= below || first.is_under_way() || now_ns < first.kept_until_ns {
             return None;
         }
         self.laps.pop_front()
+    }
+
+    /// Counts in the second at hand.
+    pub fn second(&mut self, count: impl FnOnce(&mut Second)) {
+        count(&mut self.second);
     }
 
     /// Tells the time, in whole seconds since the run began: a second that has passed is handed on. Where the main thread
@@ -392,7 +431,7 @@ mod tests {
             recorder.sent_one(&shake);
             recorder.answered_one(&shake, 3_000, Outcome::None);
         }
-        let Lap { requests, latencies, .. } = *recorder.end_lap(1).unwrap();
+        let Lap { requests, latencies, .. } = *recorder.end_lap(1, 0).unwrap();
         assert_eq!((requests.scheduled, requests.sent, requests.answered, requests.by_outcome.none), (1, 1, 1, 1));
         assert_eq!(latencies.latency.len() + latencies.service.len() + latencies.lateness.len(), 3);
         assert!(requests.balance());
@@ -406,10 +445,10 @@ mod tests {
         recorder.scheduled(early.lap);
         recorder.sent_one(&early);
         recorder.begin_lap(Lap::new(256));
-        assert!(recorder.end_lap(256).is_none(), "a shake of it is under way");
+        assert!(recorder.end_lap(256, 0).is_none(), "a shake of it is under way");
         recorder.answered_one(&early, 30, Outcome::None);
-        assert_eq!(recorder.end_lap(256).unwrap().requests.answered, 1);
-        assert_eq!(recorder.end_lap(257).unwrap().requests, Requests::default());
+        assert_eq!(recorder.end_lap(256, 0).unwrap().requests.answered, 1);
+        assert_eq!(recorder.end_lap(257, 0).unwrap().requests, Requests::default());
     }
 
     #[test]
@@ -419,7 +458,7 @@ mod tests {
         let shake = shake(u32::MAX - 9, 990, LapTag::of(0));
         recorder.sent_one(&shake);
         recorder.answered_one(&shake, 1_490, Outcome::Envelope);
-        let latencies = recorder.end_lap(1).unwrap().latencies;
+        let latencies = recorder.end_lap(1, 0).unwrap().latencies;
         assert_eq!((latencies.lateness.max(), latencies.latency.max(), latencies.service.max()), (1_000, 1_500, 500));
     }
 
@@ -431,7 +470,7 @@ mod tests {
         recorder.scheduled(shake.lap);
         recorder.sent_one(&shake);
         recorder.given_up(&shake, 5_000_000, false);
-        let Lap { requests, latencies, .. } = *recorder.end_lap(1).unwrap();
+        let Lap { requests, latencies, .. } = *recorder.end_lap(1, 0).unwrap();
         assert_eq!((requests.timed_out, requests.lost, latencies.latency.len()), (1, 0, 1));
         assert!(latencies.latency.max() >= 5_000_000);
         assert!(requests.balance());

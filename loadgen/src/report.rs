@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::Findings;
 use crate::distribution::Distribution;
+use crate::gifts::audit::GiftFindings;
+use crate::gifts::report::GiftReport;
 use crate::record::Requests;
 use crate::search;
 use crate::series::Point;
@@ -75,8 +77,14 @@ pub struct Report {
     pub lateness_us: Distribution,
     /// Bound of the 99th percentile of `lateness_us`.
     pub lateness_p99_us_max: u64,
+    /// Gifts, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gifts: Option<GiftReport>,
     /// The money.
     pub audit: Findings,
+    /// The money in gifts, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gift_audit: Option<GiftFindings>,
     /// Answers that fitted no shake of their connection.
     pub unknown_answers: u64,
     /// What the load generator itself used.
@@ -131,6 +139,9 @@ pub struct StageReport {
     pub cpu: CpuReport,
     /// What its rings did.
     pub ring: RingReport,
+    /// Gifts, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gifts: Option<GiftReport>,
     /// The daemon's side, where `--server-metrics` said where to ask.
     pub server: Option<ServerReport>,
     /// What was asked of it.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
+use crate::gifts::audit::GiftFindings;
 use crate::limits::REPORT_BYTES_MAX;
 use crate::report::{Report, SCHEMA};
 
@@ -43,7 +44,8 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
 pub fn exit(report: &Report) -> Exit {
     if !report.valid {
         Exit::Invalid
-    } else if report.passed && report.audit.is_clean() {
+    } else if report.passed && report.audit.is_clean() && report.gift_audit.as_ref().is_none_or(GiftFindings::is_clean)
+    {
         Exit::Good
     } else {
         Exit::Threshold

@@ -1,11 +1,13 @@
 //! The threads of a run, and what they hand over while it lasts. What they are told to do is the [`conductor`](crate::conductor)'s business.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use hongbao_uring::{Descriptors, RingOptions};
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
@@ -15,8 +17,15 @@ use crate::claims::ClaimsFile;
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::exit::Failure;
+use crate::gifts::audit::{GiftAudit, GiftFindings};
+use crate::gifts::claims::GiftClaimsFile;
+use crate::gifts::desk::Desk;
+use crate::gifts::load;
+use crate::gifts::told::Told;
 use crate::lap::JoinedLap;
-use crate::limits::{CLAIMS_QUEUED, CLAIMS_QUEUED_PER_THREAD_MIN, LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD};
+use crate::limits::{
+    CLAIMS_QUEUED, CLAIMS_QUEUED_PER_THREAD_MIN, GIFTS_TOLD_QUEUED, LAPS_OPEN_MAX, ORDERS_QUEUED, SECONDS_PER_THREAD,
+};
 use crate::orders::{Abandon, Cells, Order, ThreadEnds, ThreadReport};
 use crate::plan::Plan;
 use crate::record::{Lap, Second, SecondsEnds};
@@ -34,6 +43,7 @@ struct Thread {
     orders: Producer<Order>,
     laps: Consumer<Box<Lap>>,
     claims: Consumer<Claim>,
+    told: Option<Consumer<Told>>,
     full: Consumer<Box<Second>>,
     empty: Producer<Box<Second>>,
 }
@@ -55,14 +65,18 @@ pub struct Run {
     /// Every envelope received.
     pub audit: Audit,
     claims: ClaimsFile,
+    /// Every gift, where the run has some.
+    gifts: Option<(GiftAudit, GiftClaimsFile)>,
     /// Every second.
     pub series: Series,
 }
 
 impl Run {
     /// Starts the threads; they wait for orders.
-    pub fn start(plan: Plan, claims: ClaimsFile) -> Result<Self, Failure> {
+    pub fn start(plan: Plan, claims: ClaimsFile, gift_claims: Option<&Path>) -> Result<Self, Failure> {
         let clock = Clock::start();
+        // Made in any case: a file that was asked for is there, and empty where there are no gifts.
+        let gift_claims = GiftClaimsFile::create(gift_claims, plan.users.first, clock)?;
         let mut run = Self {
             clock,
             abandon: Arc::default(),
@@ -70,6 +84,7 @@ impl Run {
             laps: Vec::with_capacity(LAPS_OPEN_MAX),
             audit: Audit::new(plan.caps),
             claims,
+            gifts: plan.gifts_max.map(|_| (GiftAudit::new(plan.users.first), gift_claims)),
             series: Series::new(plan.threads),
             plan,
         };
@@ -98,6 +113,10 @@ impl Run {
         let (orders, orders_out) = RingBuffer::new(ORDERS_QUEUED);
         let (laps_in, laps) = RingBuffer::new(LAPS_OPEN_MAX);
         let shared = (abandon, Arc::clone(&cells));
+        let (told_in, told) = plan
+            .gifts_room(share)
+            .map(|room| (room, RingBuffer::new(GIFTS_TOLD_QUEUED)))
+            .map_or((None, None), |(room, (told_in, told))| (Some((room, told_in)), Some(told)));
         let handle = std::thread::Builder::new().name(format!("load-{number:02}")).spawn(move || {
             let rings = plan.rings_of(share);
             let open = || {
@@ -112,11 +131,15 @@ impl Run {
             let seconds = SecondsEnds { full: full_in, empty: empty_out };
             let vacancies = (plan.depth_max > 0).then(|| share.len() as usize * plan.depth_max as usize);
             let timeout_us = plan.timeout.as_micros() as u32;
-            let book = Book::new(clock, Window::new(plan.window(share)), seconds, claims_in, timeout_us, vacancies);
+            let gifts = told_in.map(|(room, told)| {
+                Box::new(Desk::new(share, plan.users, plan.rng_seed, load::first_request(&clock), room, told))
+            });
+            let window = Window::new(plan.window(share));
+            let book = Book::new(clock, window, seconds, claims_in, timeout_us, vacancies, gifts);
             let ends = ThreadEnds { orders: orders_out, laps: laps_in };
             Driver::new(rings, plan, share, clock, shared, ends, book).run()
         })?;
-        Ok(Thread { handle: Some(handle), cells, orders, laps, claims, full, empty })
+        Ok(Thread { handle: Some(handle), cells, orders, laps, claims, told, full, empty })
     }
 
     /// What is run.
@@ -192,6 +215,13 @@ impl Run {
                 self.audit.take(&claim);
                 self.claims.write(&claim)?;
             }
+            if let (Some(told), Some((audit, file))) = (&mut thread.told, &mut self.gifts) {
+                for _ in 0..told.slots() {
+                    let Ok(told) = told.pop() else { break };
+                    audit.take(&told);
+                    file.write(&told)?;
+                }
+            }
             while let Ok(second) = thread.full.pop() {
                 self.series.take(number as u32, &second);
                 seconds += 1;
@@ -206,9 +236,16 @@ impl Run {
             }
         }
         if seconds > 0 {
-            self.claims.flush()?;
+            self.flush()?;
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if let Some((_, file)) = &mut self.gifts {
+            file.flush()?;
+        }
+        self.claims.flush()
     }
 
     /// A lap that every thread has given back.
@@ -216,6 +253,20 @@ impl Run {
         let threads = self.plan.threads;
         let place = self.laps.iter().position(|lap| lap.number() == number && lap.threads() == threads)?;
         Some(self.laps.swap_remove(place))
+    }
+
+    /// From the send to the notice of a lap's gifts, when all has been taken in.
+    pub fn take_notices(&mut self, lap: u32) -> Option<Histogram<u64>> {
+        self.gifts.as_mut().and_then(|(audit, _)| audit.notices(lap))
+    }
+
+    /// What the audit of gifts found; `unaudited` never came to it. None where the run has no gifts.
+    pub fn gift_findings(&mut self, unaudited: u64) -> Option<GiftFindings> {
+        let now_ns = self.clock.now_ns();
+        self.gifts.as_mut().map(|(audit, _)| {
+            audit.lost(unaudited);
+            audit.finish(now_ns)
+        })
     }
 
     /// Waits for the threads, which have been told to end, and takes in the rest.
@@ -226,7 +277,7 @@ impl Run {
         };
         let all: Vec<Result<ThreadReport, Failure>> = self.threads.iter_mut().map(join).collect();
         self.take_in()?;
-        self.claims.flush()?;
+        self.flush()?;
         all.into_iter().collect()
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::arguments::ScheduleChoice;
 use crate::exit::Failure;
 use crate::expect::Expectation;
+use crate::gifts::load::GiftLoad;
 use crate::limits::{STAGES_MAX, TICK_MAX_US, TICK_MIN_US};
 
 pub use builtin::{Builtin, builtin, find};
@@ -55,6 +56,9 @@ pub struct Stage {
     /// Instead of a rate: finds the highest one at which the expectations hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
+    /// Gifts from users to users, besides shakes or alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gifts: Option<GiftLoad>,
     /// The server is restarted at the begin of the stage; it is over when every connection has been made again, or with the duration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restart: bool,
@@ -148,6 +152,13 @@ impl Scenario {
         self.stages.iter().map(of).max().unwrap_or(0)
     }
 
+    /// The highest rate of gifts that some stage asks for, in gifts a second, and the most recipients; none where there are no gifts.
+    pub fn gifts_max(&self) -> Option<(u64, u64)> {
+        let gifts = || self.stages.iter().filter_map(|stage| stage.gifts);
+        let rate = gifts().map(|gifts| gifts.rate.from.max(gifts.rate.to)).max()?;
+        Some((rate, gifts().map(|gifts| gifts.recipients).max()?))
+    }
+
     /// Shakes of a connection under way in a closed loop; 0 where there is none.
     pub fn depth_max(&self) -> u32 {
         self.stages.iter().filter_map(|stage| stage.depth).max().unwrap_or(0)
@@ -176,6 +187,11 @@ impl Scenario {
 }
 
 impl Stage {
+    /// Whether something is sent in it.
+    pub const fn has_load(&self) -> bool {
+        self.rate.is_some() || self.depth.is_some() || self.search.is_some() || self.gifts.is_some()
+    }
+
     fn check(&self, connections_before: u64) -> Result<(), String> {
         let connections = self.connections.map_or(connections_before, |count| count.0);
         if connections == 0 {
@@ -191,8 +207,16 @@ impl Stage {
         if let Some(whole) = self.expect.iter().find(|expected| expected.is_of_whole_run()) {
             return Err(format!("`{whole}` is known of the whole run only: write it into the scenario's `expect`"));
         }
-        if laws.contains(&true) && self.duration.is_zero() {
+        if (laws.contains(&true) || self.gifts.is_some()) && self.duration.is_zero() {
             return Err("it needs a `duration`".to_owned());
+        }
+        if let Some(gifts) = &self.gifts {
+            gifts.check(connections)?;
+            if self.restart {
+                return Err(
+                    "while the server is restarted nobody sends gifts: give `gifts` to another stage".to_owned()
+                );
+            }
         }
         if self.tick.is_some_and(|tick| !(TICK_MIN_US..=TICK_MAX_US).contains(&(tick.0.as_micros() as u64))) {
             return Err(format!("a `tick` is {TICK_MIN_US}us to {TICK_MAX_US}us"));
@@ -228,6 +252,11 @@ mod tests {
             (r#"{"name": "a", "connections": 5, "duration": 1, "search": {"from": 1, "to": 2}}"#, "expectations"),
             (r#"{"name": "a", "connections": 5, "colour": 1}"#, "colour"),
             (r#"{"name": "a", "connections": "many"}"#, "many"),
+            (r#"{"name": "a", "connections": 3, "duration": 1, "gifts": {"rate": 5}}"#, "more than 3 connections"),
+            (r#"{"name": "a", "connections": 9, "duration": 1, "gifts": {"rate": 5, "recipients": 33}}"#, "1 to 32"),
+            (r#"{"name": "a", "connections": 9, "duration": 1, "gifts": {"rate": 5, "shares": 4}}"#, "1 to 3 shares"),
+            (r#"{"name": "a", "connections": 9, "duration": 1, "gifts": {"rate": 5, "total_cents": 2}}"#, "not 2"),
+            (r#"{"name": "a", "connections": 9, "gifts": {"rate": 5}}"#, "duration"),
             (r#"{"name": "a", "connections": 5, "expect": ["p99<<2"]}"#, "p99<<2"),
         ] {
             let message = refused(&format!(r#"{{"name": "x", "stages": [{stages}]}}"#));
@@ -260,7 +289,10 @@ mod tests {
                 scenario
                     .stages
                     .iter()
-                    .map(|stage| (stage.name.clone(), stage.rate.is_some(), stage.search.is_some(), stage.restart))
+                    .map(|stage| {
+                        let (rate, gifts) = (stage.rate.is_some(), stage.gifts.is_some());
+                        (stage.name.clone(), rate, gifts, stage.search.is_some(), stage.restart)
+                    })
                     .collect()
             };
             assert_eq!(shape(&large), shape(&small));

@@ -201,6 +201,12 @@ impl Slope {
         seconds * NS_PER_SECOND as f64
     }
 
+    /// The rate after so many nanoseconds.
+    pub fn rate(&self, ns: u64) -> f64 {
+        let seconds = (ns as f64 / NS_PER_SECOND as f64).min(self.length_s);
+        self.from + (self.to - self.from) * seconds / self.length_s
+    }
+
     /// Slots that have passed after so many nanoseconds, at most `length_s`.
     pub fn slots(&self, ns: u64) -> f64 {
         let seconds = (ns as f64 / NS_PER_SECOND as f64).min(self.length_s);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::gifts::load::GiftLaw;
 use crate::plan::Arrivals;
+use crate::scenario::RateRange;
 use crate::schedule::{Poisson, Ramp, Rotation, Schedule, Share, Slope};
 use crate::window::LapTag;
 
@@ -49,12 +51,18 @@ pub struct Segment {
     pub measured_ns: u64,
     /// Slots of the lap before this segment: the turns go on where they were.
     pub first_slot: u64,
+    /// Gifts besides; none are sent in a pause.
+    pub gifts: Option<GiftLaw>,
 }
+
+/// Makes the arrivals of gifts others than those of shakes.
+const GIFTS_STREAM: u64 = 0x6769_6674;
 
 impl Segment {
     /// Slots that pass until `at_ns`.
     pub fn slots_until(&self, at_ns: u64) -> u64 {
-        match self.slope() {
+        let Law::Open { from, to, .. } = self.law else { return 0 };
+        match self.slope(RateRange { from, to }) {
             Some(slope) => slope.slots(at_ns.saturating_sub(self.begin_ns)).ceil() as u64,
             None => 0,
         }
@@ -63,21 +71,48 @@ impl Segment {
     /// Intended times of one thread, counted from the segment's begin; `None` where it has none.
     pub fn schedule(&self, share: Share, first_user: u64, clock: &Clock) -> Option<Schedule> {
         let share = Share { connections: self.connections, ..share };
-        let slope = self.slope()?;
         let Law::Open { from, to, arrivals } = self.law else { return None };
+        let slope = self.slope(RateRange { from, to })?;
         if share.is_empty() {
             return None;
         }
         Some(match arrivals {
-            Arrivals::Poisson { seed } => {
-                Schedule::Poisson(Poisson::new(share, slope, seed.wrapping_add(u64::from(self.number) << 48)))
-            }
-            _ if from != to => Schedule::Ramp(Ramp::new(share, slope, self.first_slot)),
-            Arrivals::Wallclock => {
+            Arrivals::Wallclock if from == to => {
                 Schedule::Rotation(Rotation::wallclock(share, to, first_user, clock.unix_ns(self.begin_ns)))
             }
-            Arrivals::Uniform => Schedule::Rotation(Rotation::uniform(share, to, self.first_slot)),
+            Arrivals::Poisson { seed } => self.poisson(share, slope, seed),
+            Arrivals::Wallclock | Arrivals::Uniform => uniform(share, slope, RateRange { from, to }, self.first_slot),
         })
+    }
+
+    /// Intended times of one thread's gifts, likewise. `wallclock` is a law of shakes: gifts then follow `uniform`.
+    pub fn gift_schedule(&self, share: Share, arrivals: Arrivals) -> Option<Schedule> {
+        let share = Share { connections: self.connections, ..share };
+        let gifts = self.gifts.filter(|_| self.law != Law::Pause && !share.is_empty())?;
+        let slope = self.slope(gifts.rate)?;
+        Some(match arrivals {
+            Arrivals::Poisson { seed } => self.poisson(share, slope, seed ^ GIFTS_STREAM),
+            Arrivals::Wallclock | Arrivals::Uniform => uniform(share, slope, gifts.rate, gifts.first_slot),
+        })
+    }
+
+    /// The gifts of a segment that takes over at this time.
+    pub fn gifts_from(&self, at_ns: u64) -> Option<GiftLaw> {
+        let gifts = self.gifts?;
+        let Some(slope) = self.slope(gifts.rate).filter(|_| self.law != Law::Pause) else { return Some(gifts) };
+        let passed_ns = at_ns.saturating_sub(self.begin_ns);
+        let now = slope.rate(passed_ns).round() as u64;
+        let rate = RateRange { from: now.max(1), to: gifts.rate.to };
+        Some(GiftLaw { rate, first_slot: gifts.first_slot + slope.slots(passed_ns).ceil() as u64, ..gifts })
+    }
+
+    fn poisson(&self, share: Share, slope: Slope, seed: u64) -> Schedule {
+        Schedule::Poisson(Poisson::new(share, slope, seed.wrapping_add(u64::from(self.number) << 48)))
+    }
+
+    /// The lap of something that is intended then; none in a warm-up.
+    pub fn lap_at(&self, at_ns: u64) -> Option<u32> {
+        (at_ns >= self.measured_ns).then_some(self.lap)
     }
 
     /// Which lap a shake belongs to that is intended then.
@@ -94,8 +129,7 @@ impl Segment {
         }
     }
 
-    fn slope(&self) -> Option<Slope> {
-        let Law::Open { from, to, .. } = self.law else { return None };
+    fn slope(&self, RateRange { from, to }: RateRange) -> Option<Slope> {
         let length_s = self.end_ns.saturating_sub(self.begin_ns) as f64 / 1e9;
         (from + to > 0 && length_s > 0.0).then(|| Slope {
             // A ramp from or to nothing begins or ends at one a second.
@@ -103,6 +137,15 @@ impl Segment {
             to: to.max(1) as f64,
             length_s,
         })
+    }
+}
+
+/// Every connection in turn, at distances that are the same or go evenly from one to another.
+fn uniform(share: Share, slope: Slope, rate: RateRange, first_slot: u64) -> Schedule {
+    if rate.from == rate.to {
+        Schedule::Rotation(Rotation::uniform(share, rate.to, first_slot))
+    } else {
+        Schedule::Ramp(Ramp::new(share, slope, first_slot))
     }
 }
 
@@ -121,6 +164,7 @@ mod tests {
             end_ns: 3_000_000_000,
             measured_ns: 1_000_000_000,
             first_slot: 0,
+            gifts: None,
         }
     }
 

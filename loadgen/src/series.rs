@@ -30,6 +30,15 @@ pub struct Point {
     pub envelopes: u64,
     /// Timed out or lost.
     pub failed: u64,
+    /// Gifts granted.
+    #[serde(default)]
+    pub gifts: u64,
+    /// Shares of gifts opened.
+    #[serde(default)]
+    pub gifts_opened: u64,
+    /// Sends and opens of gifts that timed out, were lost or refused.
+    #[serde(default)]
+    pub gifts_failed: u64,
     /// Median from the intended time, in microseconds.
     pub p50_us: u64,
     /// 99th percentile from the intended time, in microseconds.
@@ -104,6 +113,9 @@ impl Series {
         point.answered += u64::from(record.answered);
         point.envelopes += u64::from(record.envelopes);
         point.failed += u64::from(record.failed);
+        point.gifts += u64::from(record.gifts);
+        point.gifts_opened += u64::from(record.gifts_opened);
+        point.gifts_failed += u64::from(record.gifts_failed);
         for recorded in record.latency.iter_recorded() {
             joined.latency.saturating_record_n(recorded.value_iterated_to(), u64::from(recorded.count_at_value()));
         }

@@ -169,6 +169,12 @@ impl<N: Dial> Sessions<N> {
         self.append(local, &ClientFrame::Shake { sequence: number }, now_ns);
     }
 
+    /// Adds a question about gifts, as `shake` does. The user is logged in.
+    pub fn ask(&mut self, local: u32, frame: &ClientFrame, now_ns: u64) {
+        self.users[local as usize].sent_ms = (now_ns / NS_PER_MS) as u32;
+        self.append(local, frame, now_ns);
+    }
+
     /// Sends what was written in this turn: one send a connection.
     pub fn flush(&mut self) {
         for local in self.dirty.drain(..) {

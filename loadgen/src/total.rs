@@ -6,11 +6,12 @@ use crate::conductor::Conducted;
 use crate::distribution::Distribution;
 use crate::exit::Failure;
 use crate::expect::Expectation;
+use crate::gifts::audit::GiftFindings;
 use crate::health;
 use crate::host::Host;
 use crate::lap::JoinedLap;
 use crate::orders::ThreadReport;
-use crate::outcome::{LapOutcome, StageOutcome};
+use crate::outcome::{LapOutcome, StageOutcome, gift_report, lateness_p99_us};
 use crate::plan::Plan;
 use crate::report::{Connections, Report, SCHEMA, StageReport};
 use crate::run::Run;
@@ -28,6 +29,7 @@ pub struct Total<'a> {
     tally: Tally,
     oddities: Oddities,
     audit: Findings,
+    gift_audit: Option<GiftFindings>,
     points: Vec<Point>,
     started_unix_s: u64,
     /// Begin of the report's second 0 on the run's clock: before the run began, as it is a whole second.
@@ -40,23 +42,32 @@ impl<'a> Total<'a> {
     pub fn new(
         scenario: &'a Scenario,
         run: &mut Run,
-        conducted: Conducted,
+        mut conducted: Conducted,
         threads: &[ThreadReport],
     ) -> Result<Self, Failure> {
-        let (mut tally, mut oddities) = (Tally::default(), Oddities::default());
+        let (mut tally, mut oddities, mut gifts_unaudited) = (Tally::default(), Oddities::default(), 0);
         for thread in threads {
             tally.add(&thread.tally);
             oddities.unknown_answers += thread.oddities.unknown_answers;
             oddities.unaudited += thread.oddities.unaudited;
+            oddities.unknown_answers += thread.gifts.unknown_answers;
+            gifts_unaudited += thread.gifts.unaudited;
+        }
+        for lap in conducted.outcomes.iter_mut().filter_map(|outcome| outcome.lap.as_mut()) {
+            if let Some(gifts) = lap.joined.as_mut().and_then(|joined| joined.gifts.as_mut())
+                && let Some(notice) = run.take_notices(lap.number)
+            {
+                gifts.notice = notice;
+            }
         }
         run.audit.lost(oddities.unaudited);
         let mut figures = JoinedLap::empty(0);
         for joined in counted(&conducted.outcomes).filter_map(|lap| lap.joined.as_ref()) {
             if !joined.requests.balance() {
-                return Err(Failure::error(format!(
-                    "the shakes do not add up, which is a defect of this program: {:?}",
-                    joined.requests
-                )));
+                return Err(unbalanced("shakes", &joined.requests));
+            }
+            if let Some(gifts) = joined.gifts.as_ref().filter(|gifts| !gifts.counts.balance()) {
+                return Err(unbalanced("gifts", &gifts.counts));
             }
             figures.follow(joined);
         }
@@ -69,6 +80,7 @@ impl<'a> Total<'a> {
             tally,
             oddities,
             audit: run.audit.findings().clone(),
+            gift_audit: run.gift_findings(gifts_unaudited),
             points: run.series.finish(),
             started_unix_s: clock.first_unix_s(),
             since_ns: clock.first_second_ns(),
@@ -128,7 +140,13 @@ impl<'a> Total<'a> {
             service_us: Distribution::from(&self.figures.service),
             lateness_us: Distribution::from(&self.figures.lateness),
             lateness_p99_us_max: bounds.lateness_p99_us_max,
+            gifts: gift_report(
+                laps.iter().filter_map(|lap| lap.gifts_target).max(),
+                self.figures.gifts.as_ref(),
+                laps.iter().filter(|lap| lap.gifts_target.is_some()).map(|lap| lap.measured()).sum(),
+            ),
             audit: self.audit.clone(),
+            gift_audit: self.gift_audit.clone(),
             unknown_answers: self.oddities.unknown_answers,
             cpu: self.figures.cpu_report(),
             resident_bytes_max: Host::resident_bytes_max(),
@@ -173,9 +191,9 @@ impl<'a> Total<'a> {
             not_sent: not_sent.disconnected + not_sent.overdue,
             period_ms: highest.map(|rate| u64::from(self.plan.connections) * 1_000 / rate.max(1)),
             shake_interval_ms: self.tally.shake_interval_ms,
-            lateness_p99_us: self.figures.lateness.value_at_quantile(0.99),
+            lateness_p99_us: lateness_p99_us(&self.figures),
             busiest_thread_share: self.figures.busiest_thread_share,
-            unaudited: self.audit.unaudited,
+            unaudited: self.audit.unaudited + self.gift_audit.as_ref().map_or(0, |gifts| gifts.unaudited),
             unknown_answers: self.oddities.unknown_answers,
         }
     }
@@ -206,6 +224,10 @@ impl<'a> Total<'a> {
             establish_ms: outcomes.iter().find_map(|outcome| outcome.establish_ms).unwrap_or_default(),
         }
     }
+}
+
+fn unbalanced(what: &str, counts: &dyn std::fmt::Debug) -> Failure {
+    Failure::error(format!("the {what} do not add up, which is a defect of this program: {counts:?}"))
 }
 
 /// Loads that count in the figures of the whole: all, but of a search those that held.

@@ -1,5 +1,6 @@
 //! The real binary against a small server that speaks the protocol and misbehaves as told.
 
+mod gifts;
 mod server;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,6 +1,7 @@
 //! Which figures are compared, and where they stand in a report.
 
 use crate::distribution::Distribution;
+use crate::gifts::report::GiftReport;
 use crate::human;
 use crate::record::Requests;
 use crate::report::{Report, ServerReport, StageReport};
@@ -13,6 +14,7 @@ pub(super) struct Measured<'a> {
     service: &'a Distribution,
     own_us_per_request: f64,
     own_resident_bytes: Option<u64>,
+    gifts: Option<&'a GiftReport>,
     server: Option<&'a ServerReport>,
 }
 
@@ -25,6 +27,7 @@ impl<'a> Measured<'a> {
             service: &report.service_us,
             own_us_per_request: report.cpu.us_per_request,
             own_resident_bytes: Some(report.resident_bytes_max),
+            gifts: report.gifts.as_ref(),
             server: None,
         }
     }
@@ -37,6 +40,7 @@ impl<'a> Measured<'a> {
             service: &stage.service_us,
             own_us_per_request: stage.cpu.us_per_request,
             own_resident_bytes: None,
+            gifts: stage.gifts.as_ref(),
             server: stage.server.as_ref(),
         }
     }
@@ -69,7 +73,7 @@ fn measured(of: &Distribution, us: u64) -> Option<f64> {
     (of.count > 0).then_some(us as f64)
 }
 
-pub(super) static FIGURES: [Figure; 19] = [
+pub(super) static FIGURES: [Figure; 24] = [
     Figure {
         name: "answers a second",
         more_is_better: true,
@@ -94,6 +98,26 @@ pub(super) static FIGURES: [Figure; 19] = [
     time("service p99", |of| measured(of.service, of.service.p99)),
     time("service p99.9", |of| measured(of.service, of.service.p99_9)),
     time("service max", |of| measured(of.service, of.service.max)),
+    Figure {
+        name: "gifts a second",
+        more_is_better: true,
+        decides: true,
+        of: |of| of.gifts.map(|gifts| gifts.rate),
+        text: |rate| human::exact(rate.round() as u64),
+    },
+    Figure {
+        name: "errors of gifts",
+        more_is_better: false,
+        decides: true,
+        of: |of| of.gifts.map(|gifts| gifts.requests.errors() as f64),
+        text: |count| human::exact(count as u64),
+    },
+    time("gift send p99", |of| of.gifts.and_then(|gifts| measured(&gifts.send_us, gifts.send_us.p99))),
+    time("gift notice p99", |of| of.gifts.and_then(|gifts| measured(&gifts.notice_us, gifts.notice_us.p99))),
+    Figure {
+        decides: true,
+        ..time("gift open p99", |of| of.gifts.and_then(|gifts| measured(&gifts.open_us, gifts.open_us.p99)))
+    },
     time("own CPU a shake", |of| of.has_load().then_some(of.own_us_per_request)),
     Figure { text: human::bytes, ..time("own resident", |of| of.own_resident_bytes.map(|bytes| bytes as f64)) },
     time("server CPU a shake", |of| of.server.map(|server| server.cpu_us_per_request)),

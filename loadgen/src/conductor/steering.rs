@@ -60,8 +60,8 @@ impl Conductor<'_> {
             return Ok(Err("a closed loop has no rate".to_owned()));
         }
         let first_slot = live.first_slot + live.slots_until(at_ns);
-        let number = self.segments;
-        self.follow(Segment { law, begin_ns: at_ns, number, first_slot, ..live })?;
+        let (number, gifts) = (self.segments, live.gifts_from(at_ns));
+        self.follow(Segment { law, begin_ns: at_ns, number, first_slot, gifts, ..live })?;
         self.paused = law == Law::Pause;
         if let Some(lap) = self.outcomes.last_mut().and_then(|last| last.lap.as_mut()) {
             lap.changed(law);

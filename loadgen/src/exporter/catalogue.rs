@@ -44,6 +44,10 @@ catalogue! {
     ANSWERED = Counter "hongbao_loadgen_shakes_answered_total" [] "Shakes answered in time.";
     ENVELOPES = Counter "hongbao_loadgen_envelopes_total" [] "Shakes answered with an envelope.";
     FAILED = Counter "hongbao_loadgen_shakes_failed_total" [] "Shakes that timed out, or whose connection broke before the answer.";
+    GIFTS = Counter "hongbao_loadgen_gifts_granted_total" [] "Gifts that the server granted.";
+    GIFTS_OPENED = Counter "hongbao_loadgen_gift_shares_opened_total" [] "Shares of gifts that were opened.";
+    GIFTS_FAILED = Counter "hongbao_loadgen_gifts_failed_total" []
+        "Sends and opens of gifts that timed out, were refused or put off for good, or whose connection broke before the answer.";
     LATENCY = Gauge "hongbao_loadgen_latency_seconds" ["percentile"]
         "Latency of the last second from the intended time of a shake to its answer; percentile 100 is the longest.";
     STAGE_ANSWERS = Counter "hongbao_loadgen_stage_answers_total" ["outcome"]
@@ -52,6 +56,8 @@ catalogue! {
         "Shakes of the stages that are over, warm-ups left out, that were not sent or not answered in time, by reason.";
     STAGE_LATENESS = Gauge "hongbao_loadgen_stage_lateness_p99_seconds" []
         "Of the last stage that is over: 99th percentile from the intended time to the send.";
+    STAGE_GIFTS = Gauge "hongbao_loadgen_stage_gift_p99_seconds" ["of"]
+        "Of the last stage with gifts that is over: 99th percentile of a send from its intended time, and of an open.";
     SEGMENTS = Counter "hongbao_loadgen_tcp_segments_total" ["direction"]
         "TCP segments of the network namespace since the run began, of all processes; loopback counts both ends.";
     PROCESS_CPU = Gauge "hongbao_loadgen_cpu_seconds" [] "User and system CPU time of the load generator so far.";

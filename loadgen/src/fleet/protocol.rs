@@ -104,6 +104,7 @@ impl Limits {
     pub(super) fn check(&self, scenario: &Scenario) -> Result<(), String> {
         scenario.check()?;
         let (connections, rate) = (scenario.connections_max(), scenario.rate_max());
+        let gifts = scenario.gifts_max().map_or(0, |(rate, _)| rate);
         if connections > self.connections {
             return Err(format!(
                 "{connections} connections are more than the {} of --connections-max",
@@ -112,6 +113,9 @@ impl Limits {
         }
         if rate > self.rate_qps {
             return Err(format!("{rate} shakes a second are more than the {} of --rate-max", self.rate_qps));
+        }
+        if gifts > self.rate_qps {
+            return Err(format!("{gifts} gifts a second are more than the {} of --rate-max", self.rate_qps));
         }
         if scenario.depth_max() > 0 && self.rate_qps < RATE_MAX {
             return Err(format!(

@@ -1,5 +1,6 @@
 //! A scenario shared out over agents: connections, users and rates, none of them twice and none left out.
 
+use crate::gifts::load::GiftLoad;
 use crate::parse::Users;
 use crate::scenario::{Count, RateRange, Scenario, Stage};
 
@@ -18,7 +19,7 @@ pub(super) fn has_load(scenario: &Scenario) -> bool {
 }
 
 const fn is_load(stage: &Stage) -> bool {
-    stage.rate.is_some() || stage.depth.is_some()
+    stage.has_load()
 }
 
 /// Shares out to so many agents. Says why where it cannot be done.
@@ -53,7 +54,7 @@ pub(super) fn split(scenario: &Scenario, users: Option<Users>, agents: u64) -> R
 /// An agent's part of a rate that is changed under way. Below one a second each it cannot be.
 pub(super) fn rate_part(rate: u64, agent: u64, agents: u64) -> Result<u64, String> {
     match part(rate, agent, agents) {
-        0 => Err(format!("{rate} shakes a second are too few for {agents} agents")),
+        0 => Err(format!("{rate} a second are too few for {agents} agents")),
         part => Ok(part),
     }
 }
@@ -89,6 +90,13 @@ fn stage_of(stage: &Stage, agent: u64, agents: u64) -> Result<Stage, String> {
         connections: stage.connections.map(|count| Count(part(count.0, agent, agents))),
         rate: match stage.rate {
             Some(rate) => Some(RateRange { from: of_rate(rate.from)?, to: of_rate(rate.to)? }),
+            None => None,
+        },
+        gifts: match stage.gifts {
+            Some(gifts) => {
+                let rate = RateRange { from: of_rate(gifts.rate.from)?, to: of_rate(gifts.rate.to)? };
+                Some(GiftLoad { rate, ..gifts })
+            }
             None => None,
         },
         expect: Vec::new(),
@@ -157,7 +165,7 @@ mod tests {
             (format!(r#"{load}, {{"name": "storm", "restart": true, "duration": "1s"}}"#), 2, "`storm` has a restart"),
             (format!(r#"{load}, {{"name": "more", "connections": 9}}"#), 2, "`more` has more connections"),
             (load.to_owned(), 6, "too few for 6 agents"),
-            (r#"{"name": "slow", "connections": 5, "rate": 1, "duration": "1s"}"#.to_owned(), 2, "`slow`: 1 shakes"),
+            (r#"{"name": "slow", "connections": 5, "rate": 1, "duration": "1s"}"#.to_owned(), 2, "`slow`: 1 a second"),
         ] {
             let why = split(&scenario(&stages), None, agents).unwrap_err();
             assert!(why.contains(word), "{why}");

@@ -33,6 +33,9 @@ pub(super) fn over_time(report: &Report) -> Vec<Chart> {
     };
     let mut charts =
         vec![over.shakes(&report.stages), over.latency(), over.envelopes(), over.failures(), over.connections()];
+    if points.iter().any(|point| point.gifts + point.gifts_opened + point.gifts_failed > 0) {
+        charts.push(over.gifts(&report.stages));
+    }
     if points.iter().any(|point| point.segments_in + point.segments_out > 0) {
         charts.push(over.segments());
     }
@@ -127,6 +130,19 @@ impl OverTime<'_> {
         let name = format!("mean of {ENVELOPES_WINDOW} s");
         let mean = Line { name, class: "c1", values: trailing_mean(&in_stage, ENVELOPES_WINDOW) };
         self.counted("Envelopes a second", "", vec![single, mean], Vec::new())
+    }
+
+    fn gifts(&self, stages: &[StageReport]) -> Chart {
+        let piece = |stage: &StageReport| {
+            let rate = stage.gifts.as_ref()?.rate_target as f64;
+            Some([stage.begun_s, rate, stage.begun_s + stage.warm_up_s + stage.duration_s, rate])
+        };
+        let lines = vec![
+            self.line("shares opened", "c2", |point| point.gifts_opened),
+            self.line("gifts granted", "c1", |point| point.gifts),
+            self.line("failed", "c6", |point| point.gifts_failed),
+        ];
+        self.counted("Gifts a second", "", lines, stages.iter().filter_map(piece).collect())
     }
 
     fn failures(&self) -> Chart {

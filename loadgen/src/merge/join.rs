@@ -6,6 +6,8 @@ use super::seconds;
 use crate::audit::Findings;
 use crate::distribution::Distribution;
 use crate::expect::Expectation;
+use crate::gifts::audit::GiftFindings;
+use crate::gifts::report::{GiftReport, GiftRequests};
 use crate::limits::AUDIT_FINDINGS_SHOWN;
 use crate::record::Requests;
 use crate::report::{Connections, CpuReport, Expected, HostReport, Report, RingReport, SCHEMA, StageReport};
@@ -77,7 +79,9 @@ pub fn join(parts: &[Part]) -> Result<Report, String> {
         service_us: distribution(reports().map(|report| &report.service_us))?,
         lateness_us: distribution(reports().map(|report| &report.lateness_us))?,
         lateness_p99_us_max: reports().map(|report| report.lateness_p99_us_max).max().unwrap_or_default(),
+        gifts: gifts(reports().filter_map(|report| report.gifts.as_ref()))?,
         audit: findings(parts),
+        gift_audit: gift_findings(parts),
         unknown_answers: reports().map(|report| report.unknown_answers).sum(),
         cpu: cpu(reports().map(|report| &report.cpu)),
         resident_bytes_max: reports().map(|report| report.resident_bytes_max).sum(),
@@ -166,6 +170,7 @@ impl<'a> Members<'a> {
             steadiness: first.steadiness,
             cpu: cpu(stages().map(|stage| &stage.cpu)),
             ring: ring(stages().map(|stage| &stage.ring)),
+            gifts: gifts(stages().filter_map(|stage| stage.gifts.as_ref()))?,
             server: stages().find_map(|stage| stage.server.clone()),
             expectations: union(stages().map(|stage| &stage.expectations)),
             invalid_reasons: self
@@ -303,6 +308,39 @@ fn findings(parts: &[Part]) -> Findings {
         sum.findings.extend(audit.findings.iter().map(|finding| format!("{name}: {finding}")));
     }
     sum.findings.truncate(AUDIT_FINDINGS_SHOWN);
+    sum
+}
+
+/// None where no part has gifts.
+fn gifts<'a>(parts: impl Iterator<Item = &'a GiftReport>) -> Result<Option<GiftReport>, String> {
+    let parts: Vec<&GiftReport> = parts.collect();
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let all = || parts.iter();
+    let mut requests = GiftRequests::default();
+    for part in all() {
+        requests.join(&part.requests);
+    }
+    Ok(Some(GiftReport {
+        rate_target: all().map(|part| part.rate_target).sum(),
+        rate: tenth(all().map(|part| part.rate).sum()),
+        requests,
+        send_us: distribution(all().map(|part| &part.send_us))?,
+        lateness_us: distribution(all().map(|part| &part.lateness_us))?,
+        notice_us: distribution(all().map(|part| &part.notice_us))?,
+        open_us: distribution(all().map(|part| &part.open_us))?,
+    }))
+}
+
+/// Each machine gives to its own users, so that what each found is all there is to find.
+fn gift_findings(parts: &[Part]) -> Option<GiftFindings> {
+    let mut sum: Option<GiftFindings> = None;
+    for Part { name, report } in parts {
+        let Some(audit) = &report.gift_audit else { continue };
+        let findings = audit.findings.iter().map(|finding| format!("{name}: {finding}")).collect();
+        sum.get_or_insert_default().join(&GiftFindings { findings, ..audit.clone() });
+    }
     sum
 }
 

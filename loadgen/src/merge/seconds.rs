@@ -58,6 +58,9 @@ impl Joined {
         point.answered += other.answered;
         point.envelopes += other.envelopes;
         point.failed += other.failed;
+        point.gifts += other.gifts;
+        point.gifts_opened += other.gifts_opened;
+        point.gifts_failed += other.gifts_failed;
         point.segments_in += other.segments_in;
         point.segments_out += other.segments_out;
         match (&mut self.latency, latency) {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Expected, Report};
+use crate::gifts::report::GiftRequests;
 
 impl Report {
     /// The table for people, several lines.
@@ -15,10 +16,11 @@ impl Report {
 
     fn write_table(&self, to: &mut String) -> std::fmt::Result {
         let (connections, requests) = (&self.connections, &self.requests);
-        let asked = self.rate_target_qps.map_or_else(
-            || format!("closed loop, depth {}", self.depth.unwrap_or_default()),
-            |rate| format!("open loop, {} at {rate}/s", self.schedule),
-        );
+        let asked = match (self.rate_target_qps, self.depth) {
+            (Some(rate), _) => format!("open loop, {} at {rate}/s", self.schedule),
+            (None, Some(depth)) => format!("closed loop, depth {depth}"),
+            (None, None) => "no shakes".to_owned(),
+        };
         writeln!(to, "load         {asked}, {:.1} s after {:.1} s of warm-up", self.duration_s, self.warm_up_s)?;
         writeln!(
             to,
@@ -41,10 +43,15 @@ impl Report {
             "outcomes     {} envelope, {} none, {} user limit, {} sponsor limit, {} overloaded",
             outcomes.envelope, outcomes.none, outcomes.user_limit, outcomes.sponsor_limit, outcomes.overloaded
         )?;
+        if let Some(gifts) = &self.gifts {
+            write_gifts(to, &gifts.requests, gifts.rate)?;
+        }
         writeln!(to, "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}", "ms", "p50", "p90", "p99", "p99.9", "max")?;
-        for (name, of) in
-            [("latency", &self.latency_us), ("service", &self.service_us), ("lateness", &self.lateness_us)]
-        {
+        let of_gifts = self.gifts.iter().flat_map(|gifts| {
+            [("gift send", &gifts.send_us), ("gift notice", &gifts.notice_us), ("gift open", &gifts.open_us)]
+        });
+        let of_shakes = [("latency", &self.latency_us), ("service", &self.service_us), ("lateness", &self.lateness_us)];
+        for (name, of) in of_shakes.into_iter().chain(of_gifts) {
             write!(to, "{name:<12}")?;
             for us in [of.p50, of.p90, of.p99, of.p99_9, of.max] {
                 write!(to, " {:>10.3}", us as f64 / 1_000.0)?;
@@ -61,6 +68,19 @@ impl Report {
             audit.envelopes, audit.amount_cents, audit.duplicates, audit.over_cap, audit.altered
         )?;
         audit.findings.iter().try_for_each(|finding| writeln!(to, "             {finding}"))?;
+        if let Some(audit) = &self.gift_audit {
+            writeln!(
+                to,
+                "gift audit   {} cents sent = {} opened + {} pending + {} over; {} told again; {} violations",
+                audit.sent_cents,
+                audit.opened_cents,
+                audit.pending_cents,
+                audit.over_cents,
+                audit.told_again,
+                audit.violations()
+            )?;
+            audit.findings.iter().try_for_each(|finding| writeln!(to, "             {finding}"))?;
+        }
         writeln!(
             to,
             "own cost     {:.2} us a request, {:.2} cores, {:.3} enters a request",
@@ -75,6 +95,30 @@ impl Report {
         writeln!(to, "valid        {}", if self.valid { "yes" } else { "NO" })?;
         self.invalid_reasons.iter().try_for_each(|reason| writeln!(to, "             {reason}"))
     }
+}
+
+fn write_gifts(to: &mut String, gifts: &GiftRequests, rate: f64) -> std::fmt::Result {
+    writeln!(
+        to,
+        "gifts        {} scheduled, {} sent, {} granted ({rate:.1}/s), {} refused{}, {} timed out, {} lost",
+        gifts.scheduled,
+        gifts.sent,
+        gifts.granted,
+        gifts.refused,
+        list(gifts.refused_by_reason.iter()),
+        gifts.timed_out,
+        gifts.lost
+    )?;
+    writeln!(
+        to,
+        "shares       {} opens, {} opened, {} closed{}, {} timed out, {} lost",
+        gifts.opens,
+        gifts.opened,
+        gifts.closed,
+        list(gifts.closed_by_reason.iter()),
+        gifts.opens_timed_out,
+        gifts.opens_lost
+    )
 }
 
 impl Report {

@@ -22,12 +22,14 @@ const ALL: &[Builtin] = files![
     "peak",
     "storm",
     "million",
+    "gala",
     "connect-10k",
     "phase-2-10k",
     "phase-3-10k",
     "peak-10k",
     "storm-10k",
     "million-10k",
+    "gala-10k",
 ];
 
 /// All of them, the small twins after the large ones.

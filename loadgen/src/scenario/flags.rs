@@ -3,6 +3,7 @@
 use crate::arguments::{LoadFlags, ScheduleChoice, SearchArguments};
 use crate::exit::Failure;
 use crate::expect::Expectation;
+use crate::gifts::load::GiftLoad;
 use crate::scenario::{Count, Scenario, Search, Stage, Time};
 
 impl Scenario {
@@ -10,9 +11,9 @@ impl Scenario {
     pub fn of_flags(connections: u64, load: &LoadFlags, expect: &[Expectation]) -> Result<Self, Failure> {
         let closed = load.schedule == ScheduleChoice::Closed;
         match load.rate {
-            None if !closed => {
+            None if !closed && load.gifts.is_none() => {
                 return Err(Failure::usage(
-                    "--rate is needed: an open loop has one. For saturation use --schedule closed",
+                    "--rate is needed: an open loop has one. For saturation use --schedule closed, for gifts alone --gifts",
                 ));
             }
             Some(_) if closed => {
@@ -36,6 +37,12 @@ impl Scenario {
                 connections: Some(Count(connections)),
                 rate: load.rate,
                 depth: closed.then_some(load.depth),
+                gifts: load.gifts.map(|rate| GiftLoad {
+                    rate,
+                    recipients: load.recipients,
+                    shares: load.gift_shares,
+                    total_cents: load.gift_total.map(Count),
+                }),
                 warm_up: Time(load.warm_up),
                 duration: Time(load.duration),
                 ..Stage::default()

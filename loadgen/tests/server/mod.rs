@@ -1,6 +1,8 @@
 //! A server of the tests: plain `std::net`, a thread a connection, and answers by a script. An independent witness of what the
 //! load generator sends and is given.
 
+pub(crate) mod bank;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use hongbao_protocol::wire::{ClientFrame, Decoded, ServerFrame, VERSION};
 use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId, UserId};
+
+use bank::Bank;
 
 /// A shake, as the script sees it.
 pub(crate) struct Asked {
@@ -54,9 +58,22 @@ impl Server {
         Self::start_with_earlier_wins(Vec::new(), script)
     }
 
+    /// As `start`, and gifts are answered by a bank.
+    pub(crate) fn start_with_bank(bank: &Arc<Bank>, script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        Self::serve(Vec::new(), Some(Arc::clone(bank)), script)
+    }
+
     /// As `start`, and every welcome is followed by these earlier wins.
     pub(crate) fn start_with_earlier_wins(
         earlier: Vec<Envelope>,
+        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(earlier, None, script)
+    }
+
+    fn serve(
+        earlier: Vec<Envelope>,
+        bank: Option<Arc<Bank>>,
         script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
@@ -67,16 +84,25 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (script, seen, earlier) = (Arc::clone(&script), Arc::clone(&accepting), Arc::clone(&earlier));
+                let bank = bank.clone();
                 // The load generator resets its connections at the end: an error here is as good as an end.
-                thread::spawn(move || drop(serve(stream, &*script, &seen, &earlier)));
+                thread::spawn(move || drop(serve(stream, &*script, &seen, &earlier, bank.as_deref())));
             }
         });
         Self { address, seen }
     }
 }
 
-fn serve(mut stream: TcpStream, script: &Script, seen: &Seen, earlier: &[Envelope]) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    script: &Script,
+    seen: &Seen,
+    earlier: &[Envelope],
+    bank: Option<&Bank>,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    // Notices are written by other threads, between the frames of this one.
+    let line = Arc::new(Mutex::new(stream.try_clone()?));
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     let (mut user, mut on_connection) = (UserId(0), 0);
     loop {
@@ -94,6 +120,9 @@ fn serve(mut stream: TcpStream, script: &Script, seen: &Seen, earlier: &[Envelop
                     user = id;
                     seen.logins.fetch_add(1, Ordering::Relaxed);
                     stream.write_all(&welcome(earlier))?;
+                    if let Some(bank) = bank {
+                        bank.log_in(user, &line)?;
+                    }
                 }
                 ClientFrame::Shake { sequence } => {
                     let number = seen.shakes.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +131,8 @@ fn serve(mut stream: TcpStream, script: &Script, seen: &Seen, earlier: &[Envelop
                     match script(&asked) {
                         Reply::Frame(frame) => {
                             note_win(seen, user, &frame);
-                            stream.write_all(frame.encode().as_bytes())?;
+                            let bytes = frame.encode();
+                            line.lock().expect("no test thread panics with it").write_all(bytes.as_bytes())?;
                         }
                         Reply::Trickle(frame) => {
                             note_win(seen, user, &frame);
@@ -119,7 +149,13 @@ fn serve(mut stream: TcpStream, script: &Script, seen: &Seen, earlier: &[Envelop
                 ClientFrame::Ping { nonce } => {
                     stream.write_all(ServerFrame::Pong { nonce, server_time_us: 0 }.encode().as_bytes())?;
                 }
-                gift => panic!("no script answers {gift:?}"),
+                gift => {
+                    let bank = bank.unwrap_or_else(|| panic!("no script answers {gift:?}"));
+                    if !bank.answer(user, &line, &gift)? {
+                        stream.shutdown(std::net::Shutdown::Both)?;
+                        return Ok(());
+                    }
+                }
             }
         }
     }
