@@ -165,3 +165,16 @@ fn the_documents_name_real_flags() {
     }
     assert!(unknown.is_empty(), "flags that no program has: {unknown:?}");
 }
+
+/// A promise of ARCHITECTURE is held by tests that exist.
+#[test]
+fn the_promises_name_real_tests() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
+    let section = text.split("\n## ").find(|section| section.starts_with("Promises")).expect("the promises are there");
+    let sources: String = files(".rs").into_iter().map(|(_, text)| text).collect();
+    let tests: Vec<_> = section.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() > 2).collect();
+    assert!(tests.len() > 10, "{tests:?}");
+    for name in tests {
+        assert!(sources.contains(&format!("fn {name}(")), "ARCHITECTURE.md names a test that is not there: {name}");
+    }
+}

@@ -5,14 +5,17 @@
 //! durable, or that a failed flush left behind: reads show them, and dropping the cache does not. `truth` is what the durable layer would
 //! be if the disk never corrupted anything: what an operator restores from a copy.
 
+mod files;
+mod pattern;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use hongbao_uring::{DiskStage, Errno, WriteFailure, WritePath};
-use hongbaod::ledger::files::{Files, Listed};
 
+use self::pattern::Pattern;
 use crate::dice::Dice;
 use crate::fault::{Fault, FaultCounts};
 
@@ -56,14 +59,15 @@ struct File {
 #[derive(Clone, Debug)]
 enum NameChange {
     Linked(PathBuf, FileId),
-    Renamed(PathBuf, PathBuf),
+    /// The file is known by what it is, whatever has happened to its names since.
+    Renamed(PathBuf, PathBuf, FileId),
     Removed(PathBuf),
 }
 
 impl NameChange {
     fn folder(&self) -> Option<&Path> {
         match self {
-            Self::Linked(path, _) | Self::Renamed(_, path) | Self::Removed(path) => path.parent(),
+            Self::Linked(path, _) | Self::Renamed(_, path, _) | Self::Removed(path) => path.parent(),
         }
     }
 }
@@ -563,10 +567,11 @@ impl Platter {
 fn apply(names: &mut BTreeMap<PathBuf, FileId>, change: &NameChange) {
     match change {
         NameChange::Linked(path, file) => drop(names.insert(path.clone(), *file)),
-        NameChange::Renamed(from, to) => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
+        NameChange::Renamed(from, to, file) => {
+            if names.get(from) == Some(file) {
+                names.remove(from);
             }
+            names.insert(to.clone(), *file);
         }
         NameChange::Removed(path) => drop(names.remove(path)),
     }
@@ -597,153 +602,6 @@ impl File {
         for (sector, bytes) in dirty {
             self.write_all(sector * SECTOR_BYTES, &bytes);
             self.cache.remove(&sector);
-        }
-    }
-}
-
-impl Files for Storage {
-    fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.begin()?;
-        if !platter.names.contains_key(folder) {
-            platter.files.push(File { is_folder: true, ..File::default() });
-            let id = FileId(platter.files.len() - 1);
-            platter.change(NameChange::Linked(folder.to_owned(), id))?;
-        }
-        platter.done()?;
-        drop(platter);
-        folder.parent().map_or(Ok(()), |parent| self.sync_folder(parent))
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
-        let mut platter = self.platter();
-        platter.look()?;
-        let within = platter.names.iter().filter(|(path, _)| path.parent() == Some(folder));
-        Ok(within
-            .map(|(path, file)| Listed { path: path.clone(), bytes: platter.files[file.0].durable.len() as u64 })
-            .collect())
-    }
-
-    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.look()?;
-        let file = platter.file(path)?;
-        let file = &platter.files[file.0];
-        bytes.clone_from(&file.durable);
-        for (sector, cached) in &file.cache {
-            bytes[sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES].copy_from_slice(&cached.bytes);
-        }
-        Ok(())
-    }
-
-    fn create(&self, path: &Path) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.begin()?;
-        platter.files.push(File::default());
-        let id = FileId(platter.files.len() - 1);
-        platter.change(NameChange::Linked(path.to_owned(), id))
-    }
-
-    fn write(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.begin()?;
-        let (file, offset) = (platter.file(path)?, offset as usize);
-        let more = (offset + bytes.len()).saturating_sub(platter.files[file.0].durable.len());
-        if more > 0 && platter.taken().saturating_add(more) > platter.room {
-            platter.counts.count(Fault::DiskFull);
-            return Err(Errno::ENOSPC.into());
-        }
-        if platter.is_down {
-            // What an end in its midst leaves of a write that makes the file longer is a file that is as long as it was.
-            if more == 0 && platter.is_still_done() {
-                platter.files[file.0].leave_behind(offset, bytes, true);
-            }
-            return platter.done();
-        }
-        platter.files[file.0].write_all(offset, bytes);
-        platter.note(offset as u64 ^ (bytes.len() as u64) << 32);
-        Ok(())
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.begin()?;
-        platter.file(from)?;
-        platter.change(NameChange::Renamed(from.to_owned(), to.to_owned()))
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.begin()?;
-        platter.file(path)?;
-        platter.change(NameChange::Removed(path.to_owned()))
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.begin()?;
-        if platter.is_still_done() {
-            let (within, elsewhere) =
-                std::mem::take(&mut platter.changes).into_iter().partition(|change| change.folder() == Some(folder));
-            platter.changes = elsewhere;
-            let within: Vec<NameChange> = within;
-            for change in within {
-                apply(&mut platter.durable_names, &change);
-            }
-        }
-        platter.done()
-    }
-
-    fn settle(&self, path: &Path) -> io::Result<()> {
-        let mut platter = self.platter();
-        platter.begin()?;
-        let file = platter.file(path)?;
-        if platter.is_still_done() {
-            platter.files[file.0].flush();
-            platter.files[file.0].cache.clear();
-        }
-        platter.done()
-    }
-}
-
-/// Which of some things arrive, of those that were on their way when the end came.
-#[derive(Clone, Copy, Debug)]
-enum Pattern {
-    None,
-    All,
-    /// The first so many.
-    First(usize),
-    /// All but the first so many.
-    ButFirst(usize),
-    /// All but one.
-    But(usize),
-    /// Each by chance: the bits.
-    Some([u64; 8]),
-}
-
-impl Pattern {
-    fn draw(dice: &mut Dice, count: usize) -> Self {
-        if count == 0 {
-            return Self::All;
-        }
-        match dice.below(6) {
-            0 => Self::None,
-            1 => Self::All,
-            2 => Self::First(dice.below(count + 1)),
-            3 => Self::ButFirst(dice.below(count + 1)),
-            4 => Self::But(dice.below(count)),
-            _ => Self::Some(std::array::from_fn(|_| dice.any())),
-        }
-    }
-
-    fn has(&self, index: usize) -> bool {
-        match self {
-            Self::None => false,
-            Self::All => true,
-            Self::First(count) => index < *count,
-            Self::ButFirst(count) => index >= *count,
-            Self::But(one) => index != *one,
-            Self::Some(bits) => bits[index / 64 % 8] & (1 << (index % 64)) != 0,
         }
     }
 }

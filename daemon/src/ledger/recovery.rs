@@ -300,3 +300,69 @@ fn last_set(bytes: &[u8]) -> Option<usize> {
     let end = bytes.len().min(start + JOURNAL_PAGE_BYTES);
     bytes[start..end].iter().rposition(|byte| *byte != 0).map(|place| start + place)
 }
+
+#[cfg(test)]
+mod tests {
+    use hongbao_protocol::{CampaignId, Cents, Envelope, EnvelopeId, ServerId, ShardId, SponsorId, UserId};
+
+    use super::*;
+    use crate::ledger::journal::{Binding, JournalId, JournalWriter, WinRecord};
+
+    const SEGMENT_BYTES: usize = 16 * JOURNAL_PAGE_BYTES;
+
+    /// The first two blocks of a journal: the binding, and `wins` wins.
+    fn blocks(wins: u32) -> [Vec<u8>; 2] {
+        let mut writer = JournalWriter::new(ChainPoint::START, JournalId(7), 1, SEGMENT_BYTES as u64);
+        let mut block = |records: &[Record]| {
+            let mut bytes = vec![0; JOURNAL_BLOCK_BYTES_MAX];
+            let mut end = BlockHeader::BYTES;
+            for record in records {
+                end += record.encode(&mut bytes[end..]);
+            }
+            let placed = writer.seal(&mut bytes, end - BlockHeader::BYTES, records.len() as u32);
+            bytes.truncate(placed.length);
+            bytes
+        };
+        let binding = Binding { campaign: CampaignId(1), server: ServerId(1), time_us: 1 };
+        let win = |index| {
+            let id = EnvelopeId::new(ServerId(1), ShardId(0), index);
+            let envelope = Envelope { id, sponsor: SponsorId(1), amount: Cents(1) };
+            Record::Win(WinRecord { user: UserId(u64::from(index)), envelope, time_us: 1 })
+        };
+        [block(&[Record::Binding(binding)]), block(&(0..wins).map(win).collect::<Vec<_>>())]
+    }
+
+    fn walk(segment: &[u8]) -> Result<Walk, Damage> {
+        let mut walk = Walk::new(ChainPoint::START);
+        walk.segment(SegmentNumber::FIRST, segment, &mut |_, _| Ok(()))?;
+        Ok(walk)
+    }
+
+    /// Found by the simulation: a disk that puts a block some sectors beside its place and says that it is written. What lies there
+    /// begins with sectors that are missing, as a torn write does; cutting it would lose wins that were answered.
+    #[test]
+    fn a_block_beside_its_place_is_no_torn_write() {
+        for wins in [1, 90, 150] {
+            let [first, second] = blocks(wins);
+            for place in (0..=SEGMENT_BYTES - second.len()).step_by(SECTOR_BYTES) {
+                let mut segment = vec![0; SEGMENT_BYTES];
+                segment[..first.len()].copy_from_slice(&first);
+                segment[place..place + second.len()].copy_from_slice(&second);
+                let walked = walk(&segment);
+                assert_eq!(walked.is_ok(), place == first.len(), "{wins} wins at {place}: {walked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_that_breaks_before_a_segment_that_is_written_in_is_named_where_it_breaks() {
+        let [first, second] = blocks(99);
+        let mut segment = vec![0; SEGMENT_BYTES];
+        segment[..first.len()].copy_from_slice(&first);
+        segment[first.len() + SECTOR_BYTES..][..SECTOR_BYTES].copy_from_slice(&second[SECTOR_BYTES..][..SECTOR_BYTES]);
+        let mut walk = walk(&segment).expect("a torn tail");
+        let damage = walk.segment(SegmentNumber::FIRST.next(), &[1; JOURNAL_PAGE_BYTES], &mut |_, _| Ok(()));
+        let damage = damage.expect_err("what came before it was durable");
+        assert_eq!((damage.segment, damage.offset), (SegmentNumber::FIRST, first.len() as u64));
+    }
+}
