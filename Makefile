@@ -35,6 +35,10 @@ bench: build ## The figures of the README, A/B in one run
 million: build ## A million connections on this machine, both ends, 30k and 60k requests a second (root, 20 minutes)
 	./deploy/million.sh
 
+dashboards-check: tools ## Every alert fired by its fault, every panel with data: a real Prometheus over real daemons (root)
+	$(CARGO) test --locked -p hongbaod --test dashboard
+	$(CARGO) test --locked -p hongbaod --test end_to_end -- alerts
+
 deb: build ## Debian packages of the server and of the load generator, into target/debian
 	./deploy/package.sh
 
@@ -55,4 +59,4 @@ fuzz: ## Run each fuzz target for a minute (FUZZ_SECONDS=N for longer)
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build demo tools test faults check bench million deb deb-check sim fuzz clean
+.PHONY: help build demo tools test faults check bench million dashboards-check deb deb-check sim fuzz clean

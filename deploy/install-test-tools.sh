@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests run besides cargo: promtool (package prometheus), setpriv (util-linux), python3 and systemd's tools, where they are
-# missing. Ubuntu and Debian. As root it installs by itself; otherwise through sudo, or it says what to install.
+# Installs what the tests run besides cargo: promtool (package prometheus), setpriv (util-linux), python3, systemd's tools and tshark, where
+# they are missing. Ubuntu and Debian. As root it installs by itself; otherwise through sudo, or it says what to install.
 set -euo pipefail
 
 missing=()
@@ -8,6 +8,7 @@ command -v promtool >/dev/null || missing+=(prometheus)
 command -v setpriv >/dev/null || missing+=(util-linux)
 command -v python3 >/dev/null || missing+=(python3)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
+command -v tshark >/dev/null || missing+=(tshark)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 echo "installing for the tests: ${missing[*]}" >&2
