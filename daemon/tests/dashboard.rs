@@ -80,6 +80,27 @@ fn every_panel_says_what_it_shows_and_in_which_unit() {
 }
 
 #[test]
+fn no_panel_lies_on_another_or_beyond_the_edge() {
+    let dashboard = dashboard();
+    let places: Vec<(&Value, [u64; 4])> = dashboard["panels"]
+        .as_array()
+        .expect("there are panels")
+        .iter()
+        .map(|panel| {
+            let side = |name: &str| panel["gridPos"][name].as_u64().expect("a place");
+            (&panel["title"], [side("x"), side("y"), side("x") + side("w"), side("y") + side("h")])
+        })
+        .collect();
+    for (index, (title, [left, top, right, bottom])) in places.iter().enumerate() {
+        assert!(*right <= 24, "{title} is beyond the edge");
+        for (other, [from, above, to, below]) in &places[..index] {
+            let overlap = left < to && from < right && top < below && above < bottom;
+            assert!(!overlap, "{title} lies on {other}");
+        }
+    }
+}
+
+#[test]
 fn prometheus_understands_every_query() {
     let dashboard = dashboard();
     let rules: Vec<_> = queries(&dashboard)
