@@ -65,6 +65,8 @@ pub struct Config {
     pub journal_segment_size: Size,
     /// How a commit is made durable.
     pub journal_write: JournalWrite,
+    /// Threads that the SETs share; where it was not said, as many as there are cores.
+    pub set_threads: Option<u32>,
     /// Cores of the SETs.
     pub pin: Pin,
     /// How long an orderly stop may take.
@@ -137,6 +139,7 @@ impl Config {
             descriptors,
             journal_segment_size: settings.journal_segment_size.unwrap_or(Size(64 << 20)),
             journal_write: settings.journal_write.unwrap_or(JournalWrite::Dsync),
+            set_threads: settings.set_threads,
             pin: settings.pin.unwrap_or(Pin::Auto),
             drain_timeout: settings.drain_timeout.unwrap_or(Period::seconds(10)),
             log_format: settings.log_format.unwrap_or(LogFormat::Auto),

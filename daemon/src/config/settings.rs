@@ -74,6 +74,9 @@ pub struct Settings {
     /// How a commit is made durable [default: dsync]
     #[arg(long, env = "HONGBAO_JOURNAL_WRITE", value_enum, value_name = "HOW")]
     pub journal_write: Option<JournalWrite>,
+    /// Threads that the SETs share, each with every n-th SET [default: one a core]
+    #[arg(long, env = "HONGBAO_SET_THREADS", value_name = "N")]
+    pub set_threads: Option<u32>,
     /// Cores that SETs are pinned to: auto (where one is left over for other threads), off, or a list as in 0,2-5 [default: auto]
     #[arg(long, env = "HONGBAO_PIN", value_name = "CORES")]
     pub pin: Option<Pin>,
@@ -112,6 +115,7 @@ impl Settings {
             descriptors: self.descriptors.or(lower.descriptors),
             journal_segment_size: self.journal_segment_size.or(lower.journal_segment_size),
             journal_write: self.journal_write.or(lower.journal_write),
+            set_threads: self.set_threads.or(lower.set_threads),
             pin: self.pin.or(lower.pin),
             drain_timeout: self.drain_timeout.or(lower.drain_timeout),
             log_format: self.log_format.or(lower.log_format),

@@ -87,6 +87,9 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
     check(config.issue_rate != Rate::PerSecond(0), &|| {
         "issue-rate is 0/s: nothing would ever be won; write at least 1/s".to_owned()
     });
+    check(config.set_threads.is_none_or(|threads| (1..=limits::SETS_MAX).contains(&threads)), &|| {
+        format!("set-threads must be between 1 and {}: leave it out for one a core", limits::SETS_MAX)
+    });
     for (name, period, least, most) in [
         ("min-shake-interval", config.min_shake_interval, Period::seconds(0), Period::seconds(3600)),
         ("login-timeout", config.login_timeout, Period::millis(100), Period::millis(limits::DEADLINE_MS_MAX.into())),

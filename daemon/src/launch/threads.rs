@@ -97,7 +97,10 @@ impl Threads {
         let allowed = allowed_cores();
         let cores = pinned_cores(&config.pin, listeners.len(), &allowed);
         let mut shares: Vec<Vec<(SetOptions, SetEnds)>> = Vec::new();
-        shares.resize_with(set_threads(listeners.len(), cores.as_deref().unwrap_or(&allowed)), Vec::new);
+        shares.resize_with(
+            set_threads(listeners.len(), config.set_threads, cores.as_deref().unwrap_or(&allowed)),
+            Vec::new,
+        );
         for (index, (listener, ends)) in listeners.into_iter().zip(queues.sets).enumerate() {
             let options = SetOptions {
                 index,
@@ -270,9 +273,9 @@ fn descriptors(wanted: config::Descriptors) -> Descriptors {
     }
 }
 
-/// How many threads so many SETs get on these cores: one each, as long as there are cores for them.
-fn set_threads(sets: usize, cores: &[usize]) -> usize {
-    sets.min(cores.len().max(1))
+/// How many threads so many SETs get: as many as was said, or one a core, but none without a SET.
+fn set_threads(sets: usize, asked: Option<u32>, cores: &[usize]) -> usize {
+    sets.min(asked.map_or(cores.len(), |threads| threads as usize).max(1))
 }
 
 /// What the n-th thread of SETs is called.
@@ -331,5 +334,12 @@ mod tests {
         assert_eq!(pinned_cores(&Pin::Off, 1, &[0, 1]), None);
         assert_eq!(pinned_cores(&Pin::Cores(vec![3, 1]), 8, &[0, 1]), Some(vec![3, 1]));
         assert!(!allowed_cores().is_empty());
+    }
+
+    #[test]
+    fn sets_share_a_thread_only_where_they_outnumber_the_cores_or_it_was_said() {
+        assert_eq!([1, 2, 52].map(|sets| set_threads(sets, None, &[0, 1])), [1, 2, 2]);
+        assert_eq!([1, 2, 52].map(|sets| set_threads(sets, Some(52), &[0, 1])), [1, 2, 52]);
+        assert_eq!(set_threads(4, Some(1), &[0, 1]), 1);
     }
 }
