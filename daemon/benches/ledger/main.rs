@@ -123,13 +123,13 @@ fn restart(folder: &Path) -> Value {
         let begun = Instant::now();
         let ledger = open(folder, WritePath::Direct, 8 << 20);
         let seconds = begun.elapsed().as_secs_f64();
-        assert_eq!(ledger.issued_before().envelopes.len(), RECORDS as usize);
+        assert_eq!(ledger.issued_before().envelopes.len(), wins as usize);
         seconds
     };
     let all: Vec<f64> = (0..ALTERNATIONS).map(seconds).collect();
     let names = std::fs::read_dir(folder.join("journal")).expect("listed").flatten().map(|entry| entry.file_name());
     let snapshots = names.filter(|name| name.to_string_lossy().ends_with(".snapshot")).count();
-    json!({"figure": "restart", "records": RECORDS, "snapshots": snapshots, "seconds": median(all.clone()), "all": all,
+    json!({"figure": "restart", "records": wins, "snapshots": snapshots, "seconds": median(all.clone()), "all": all,
         "must_seconds": 5, "aim_seconds": 1})
 }
 
