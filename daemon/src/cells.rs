@@ -123,6 +123,8 @@ impl CloseReason {
 pub struct SetCells {
     /// Commands of control that are in force.
     pub commands_obeyed: Cell,
+    /// Frames that told a client of a round.
+    pub rounds_told: Cell,
     /// Connections accepted.
     pub connections_opened: Cell,
     /// Connections open now.
@@ -275,6 +277,14 @@ pub struct FeederCells {
     pub unissued_cents: Cell,
     /// Issue rate in force, envelopes a second.
     pub issue_rate: Cell,
+    /// The round that runs, by its place in the schedule from 1; 0 where none does.
+    pub round: Cell,
+    /// Envelopes it is to issue, those carried over included; `u64::MAX` for no limit.
+    pub round_planned: Cell,
+    /// Those that the round before left to it.
+    pub round_carried: Cell,
+    /// Envelopes dealt in it, less those that came back.
+    pub round_dealt: Cell,
 }
 
 /// What came of a command.

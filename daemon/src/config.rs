@@ -5,6 +5,7 @@ mod settings;
 mod shape;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,10 @@ pub use settings::{Descriptors, JournalWrite, LogFormat, LogLevel, Settings};
 pub use shape::{SPREAD_DEVIATIONS, Shape, places_for};
 pub use validate::{Host, LISTENERS_AND_FILES, connections_beyond_files};
 
+use crate::admin::Playbook;
 use crate::exit::{Exit, Failure};
 use crate::limits;
+use crate::rounds::Round;
 pub use crate::units::{Cap, Count, Period, Pin, Rate, Size, UnitError};
 
 /// Everything in force, nothing left open. As JSON it is a configuration file that gives the same again.
@@ -27,6 +30,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of /metrics and /healthz.
     pub metrics_listen: SocketAddr,
+    /// The schedule of the show.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<Round>,
+    /// Rehearsed sets of orders, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub playbooks: BTreeMap<String, Playbook>,
     /// Where operators reach the daemon; `None` where it is not to be reached, but that the demo campaign always is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_socket: Option<PathBuf>,
@@ -122,6 +131,8 @@ impl Config {
         let config = Self {
             listen: settings.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8866))),
             metrics_listen: settings.metrics_listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9866))),
+            rounds: settings.rounds.unwrap_or_default(),
+            playbooks: settings.playbooks.unwrap_or_default(),
             admin_socket: settings.admin_socket,
             folders,
             server_id: ServerId(settings.server_id.unwrap_or(1)),

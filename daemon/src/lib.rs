@@ -16,6 +16,7 @@ mod meter;
 pub mod metrics;
 pub mod planted;
 pub mod preflight;
+pub mod rounds;
 pub mod seed;
 pub mod service;
 pub mod set;

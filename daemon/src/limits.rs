@@ -44,6 +44,20 @@ pub fn stock_capacity(issue_rate_per_second: u64) -> usize {
 /// Users who may be barred at a time: each SET keeps them all.
 pub const BARRED_USERS_MAX: usize = 1024;
 
+// Rounds and playbooks.
+
+/// Rounds of a schedule.
+pub const ROUNDS_MAX: usize = 64;
+
+/// Playbooks of a configuration, and actions of one.
+pub const PLAYBOOKS_MAX: usize = 64;
+
+/// Connections that a turn tells of a round, at most: the rest waits for the next turn.
+pub const TOLD_PER_TURN: u32 = 256;
+
+/// Over how long news of a round is spread, at most, in milliseconds; half of the time until its begin, where that is shorter.
+pub const ROUND_NEWS_SPREAD_MS: u32 = 10_000;
+
 // The admin socket.
 
 /// Clients of the admin socket at a time; one more is told so.

@@ -2,6 +2,7 @@
 //! consumer, no lock. `launch` makes them; the threads know nothing else of each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hongbao_protocol::{Envelope, Receipt, UserId};
 use hongbao_uring::{Doorbell, Token};
@@ -103,6 +104,36 @@ pub struct Rules {
     pub idle_timeout_ms: u32,
     /// Envelopes one user may have; 0 lifts the cap. The ledger decides; the SET spares it the questions it can answer itself.
     pub wins_per_user: u32,
+    /// The most that it may still become, by the rounds to come; 0 lifts it. Who has fewer is not told to give up.
+    pub wins_per_user_ever: u32,
+}
+
+/// A round, as clients are told of it. Times are microseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundTimes {
+    /// Its place in the schedule, from 1.
+    pub number: u16,
+    /// Its begin.
+    pub start_us: u64,
+    /// Its end.
+    pub end_us: u64,
+}
+
+/// A round, as the feeder is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundOrder {
+    /// Its place in the schedule, from 1.
+    pub number: u32,
+    /// Envelopes to issue in the whole of it; `None` for as many as are asked for.
+    pub envelopes: Option<u64>,
+    /// How long it runs already.
+    pub elapsed: Duration,
+    /// How long it still runs.
+    pub left: Duration,
+    /// Whether what was not asked for is made up for, by a higher rate than planned.
+    pub makes_up: bool,
+    /// Whether the next round issues what this one does not.
+    pub carries: bool,
 }
 
 /// Which connections an operator means.
@@ -121,6 +152,14 @@ pub enum SetCommand {
     Hold(bool),
     /// Hold clients to these rules from now on.
     Rules(Rules),
+    /// Tell everyone who is logged in of this round, spread over so many milliseconds, and whoever logs in from now on. `None`: that there
+    /// is none.
+    Round {
+        /// The round.
+        times: Option<RoundTimes>,
+        /// The spread.
+        spread_ms: u32,
+    },
     /// Send these away; they may come back.
     Dismiss(Whom),
     /// Refuse this user from now on, and send their connections away for so long.
@@ -153,6 +192,10 @@ pub enum LedgerCommand {
 pub enum FeederCommand {
     /// From now on this many envelopes a second; [`ISSUE_RATE_UNLIMITED`](crate::limits::ISSUE_RATE_UNLIMITED) for no limit.
     SetRate(u64),
+    /// Whether a round's plan goes before the rate. It does at the start.
+    FollowRounds(bool),
+    /// A round runs, or its plan has changed; `None`: none runs.
+    Round(Option<RoundOrder>),
     /// Deal nothing until [`Resume`](Self::Resume).
     Pause,
     /// Deal again, at the rate that was set last.

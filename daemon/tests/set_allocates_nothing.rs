@@ -113,7 +113,13 @@ fn a_set_at_work_allocates_nothing() {
         ledger_doorbell: Arc::new(Doorbell::default()),
         cells: Arc::clone(&cells),
     };
-    let rules = Rules { shake_interval_ms: 0, login_timeout_ms: 5000, idle_timeout_ms: 60_000, wins_per_user: 0 };
+    let rules = Rules {
+        shake_interval_ms: 0,
+        login_timeout_ms: 5000,
+        idle_timeout_ms: 60_000,
+        wins_per_user: 0,
+        wins_per_user_ever: 0,
+    };
     let pace = Pace::new(200, u32::from(ring.features().receive_buffers));
     let mut set = Reactor::new(ring, rules, PLACES, pace, 1000, ends);
     let start = Instant::now();

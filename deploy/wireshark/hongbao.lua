@@ -12,7 +12,7 @@ local types = {
   bytes16 = { 16, ProtoField.bytes },
 }
 
-local away = { [1] = "full", [2] = "stopping", [3] = "idle", [4] = "replaced", [5] = "slow" }
+local away = { [1] = "full", [2] = "stopping", [3] = "idle", [4] = "replaced", [5] = "dismissed", [6] = "barred" }
 local errors = {
   [1] = "bad length", [2] = "unknown kind", [3] = "reserved bits", [4] = "bad value", [5] = "out of order", [6] = "version",
   [7] = "login timeout",
@@ -42,6 +42,8 @@ local frames = {
   [0x87] = { "pong", { "nonce", "u32" }, { "server_time_us", "u64" } },
   [0x88] = { "go away", { "reason", "u16", away }, { "reserved", "u16" }, { "retry_after_ms", "u32" } },
   [0x89] = { "error", { "code", "u16", errors }, { "wrong_kind", "u8" }, { "reserved8", "u8" } },
+  [0x8B] = { "round", { "round", "u16" }, { "reserved", "u16" }, { "server_time_us", "u64" }, { "start_us", "u64" },
+    { "end_us", "u64" } },
   [0x90] = { "gift sent", { "request", "u64" }, { "gift", "u64" }, { "expires_in_s", "u32" } },
   [0x91] = { "gift refused", { "request", "u64" }, { "reason", "u16", refused }, { "reserved", "u16" }, { "retry_after_ms", "u32" } },
   [0x92] = { "gift notice", { "gift", "u64" }, { "sender", "u64" }, { "expires_in_s", "u32" } },

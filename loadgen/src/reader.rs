@@ -94,6 +94,7 @@ impl Reader<'_> {
                 self.user.retry_after_ms = retry_after_ms;
             }
             ServerFrame::Error { code, .. } => return Err(Parting::from(code)),
+            ServerFrame::Round { .. } => self.tally.rounds_told += 1,
             ServerFrame::Pong { .. } => {}
             ServerFrame::Welcome { .. } => return Err(Parting::BadFrame),
             gift => return self.take_gift(gift),

@@ -217,6 +217,9 @@ pub struct Connections {
     pub dropped: u64,
     /// Made again after they broke.
     pub reconnected: u64,
+    /// Frames that told a user of a round.
+    #[serde(default)]
+    pub rounds_told: u64,
     /// Connects begun.
     pub attempts: u64,
     /// Attempts that failed, by reason.

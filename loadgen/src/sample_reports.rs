@@ -108,6 +108,7 @@ pub(crate) fn report() -> Report {
             failed: 0,
             dropped: 0,
             reconnected: 0,
+            rounds_told: 0,
             attempts: 20,
             attempts_failed: [].into(),
             dropped_by_reason: [].into(),

@@ -36,6 +36,8 @@ pub struct Tally {
     pub dropped: Partings,
     /// Logins of users who had been logged in before.
     pub reconnected: u64,
+    /// Frames that told a user of a round.
+    pub rounds_told: u64,
     /// What the welcomes asked for: the shortest time between two shakes, in milliseconds.
     pub shake_interval_ms: u32,
     /// What the welcomes said: the server closes after so long without a frame, in milliseconds. 0: not known yet.
@@ -51,6 +53,7 @@ impl Tally {
         self.given_up += other.given_up;
         self.dropped += other.dropped;
         self.reconnected += other.reconnected;
+        self.rounds_told += other.rounds_told;
         self.shake_interval_ms = self.shake_interval_ms.max(other.shake_interval_ms);
         self.idle_timeout_ms = self.idle_timeout_ms.max(other.idle_timeout_ms);
     }

@@ -218,6 +218,7 @@ impl<'a> Total<'a> {
             failed: u64::from(self.tally.given_up),
             dropped: self.tally.dropped.total(),
             reconnected: self.tally.reconnected,
+            rounds_told: self.tally.rounds_told,
             attempts: self.tally.attempts,
             attempts_failed: self.tally.attempts_failed.by_name(),
             dropped_by_reason: self.tally.dropped.by_name(),

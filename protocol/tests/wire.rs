@@ -105,7 +105,7 @@ fn nonsense_is_known_from_the_header_alone() {
         client_kinds += usize::from(!client.is_empty());
         server_kinds += server.len();
     }
-    assert_eq!((client_kinds, server_kinds), (6, 15));
+    assert_eq!((client_kinds, server_kinds), (6, 16));
 }
 
 #[test]

@@ -327,6 +327,7 @@ impl Ends {
             login_timeout_ms: 5_000,
             idle_timeout_ms: plan.idle_timeout_ms as u32,
             wins_per_user: plan.caps.per_user,
+            wins_per_user_ever: plan.caps.per_user,
         };
         let pace = Pace::new(1_000, 64);
         let reactor = Reactor::new(network, rules, plan.places as u32, pace, DRAIN_TIMEOUT_MS, self.set);

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use clap::Subcommand;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Cue;
 use crate::units::{Period, Rate};
 
 /// An order, or a question.
@@ -78,12 +79,99 @@ Examples:
         /// The user's number
         user: u64,
     },
+    /// Let so much time pass between two shakes that can win, at least; "planned" goes back to the plan
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl interval 20s
+  hongbaod ctl interval planned")]
+    Interval {
+        /// A time as in 20s, or planned
+        interval: IntervalOrder,
+    },
+    /// Tell the rounds of the show, and how each stands
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl rounds
+  hongbaod ctl rounds --json | jq '.rounds[0].seconds'")]
+    Rounds,
+    /// Move a round's begin or end; every client is told
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl round first start-at +5s
+  hongbaod ctl round first start-at 2027-02-05T20:00:30+08:00
+  hongbaod ctl round first end-at now")]
+    Round {
+        /// The round's name
+        name: String,
+        /// What to move
+        #[command(subcommand)]
+        order: RoundMove,
+    },
+    /// Tell the playbooks, and which are in force
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl playbooks")]
+    Playbooks,
+    /// Carry out a playbook: all of its orders or none; --undo takes them back, the last one first
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl playbook calm --dry-run
+  hongbaod ctl playbook calm
+  hongbaod ctl playbook calm --undo")]
+    Playbook {
+        /// Its name
+        name: String,
+        /// Tell what each order would do, and do nothing
+        #[arg(long)]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+        /// Take it back
+        #[arg(long)]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
+    },
+}
+
+/// What to move of a round.
+#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RoundMove {
+    /// Begin it at this time; its length stays
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl round first start-at +5s")]
+    StartAt {
+        /// now, a time from now as in +5s, or a time as in 2027-02-05T20:00:30+08:00
+        when: Cue,
+    },
+    /// End it at this time
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl round first end-at +30s")]
+    EndAt {
+        /// As for start-at
+        when: Cue,
+    },
 }
 
 impl Command {
     /// Every name, for the counters.
-    pub const NAMES: [&'static str; 9] =
-        ["status", "rate", "pause", "resume", "drain", "reload", "kick", "bar", "unbar"];
+    pub const NAMES: [&'static str; 14] = [
+        "status",
+        "rate",
+        "pause",
+        "resume",
+        "drain",
+        "reload",
+        "kick",
+        "bar",
+        "unbar",
+        "interval",
+        "rounds",
+        "round",
+        "playbooks",
+        "playbook",
+    ];
 
     /// Its place among the names.
     pub const fn number(&self) -> usize {
@@ -97,6 +185,11 @@ impl Command {
             Self::Kick { .. } => 6,
             Self::Bar { .. } => 7,
             Self::Unbar { .. } => 8,
+            Self::Interval { .. } => 9,
+            Self::Rounds => 10,
+            Self::Round { .. } => 11,
+            Self::Playbooks => 12,
+            Self::Playbook { .. } => 13,
         }
     }
 
@@ -107,7 +200,7 @@ impl Command {
 
     /// Whether it only asks.
     pub const fn is_question(&self) -> bool {
-        matches!(self, Self::Status)
+        matches!(self, Self::Status | Self::Rounds | Self::Playbooks | Self::Playbook { dry_run: true, .. })
     }
 }
 
@@ -120,7 +213,16 @@ impl fmt::Display for Command {
             Self::Kick { whom } => write!(f, " {whom}"),
             Self::Bar { user, time: None } | Self::Unbar { user } => write!(f, " {user}"),
             Self::Bar { user, time: Some(time) } => write!(f, " {user} --for {time}"),
-            Self::Status | Self::Pause | Self::Resume | Self::Drain | Self::Reload => Ok(()),
+            Self::Interval { interval } => write!(f, " {interval}"),
+            Self::Round { name, order: RoundMove::StartAt { when } } => write!(f, " {name} start-at {when}"),
+            Self::Round { name, order: RoundMove::EndAt { when } } => write!(f, " {name} end-at {when}"),
+            Self::Playbook { name, dry_run, undo } => {
+                let (dry_run, undo) = (if *dry_run { " --dry-run" } else { "" }, if *undo { " --undo" } else { "" });
+                write!(f, " {name}{dry_run}{undo}")
+            }
+            Self::Status | Self::Pause | Self::Resume | Self::Drain | Self::Reload | Self::Rounds | Self::Playbooks => {
+                Ok(())
+            }
         }
     }
 }
@@ -150,6 +252,39 @@ impl fmt::Display for RateOrder {
         match self {
             Self::Planned => f.write_str("planned"),
             Self::At(rate) => rate.fmt(f),
+        }
+    }
+}
+
+/// A time between two shakes, or the one that is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntervalOrder {
+    /// What the configuration says.
+    Planned,
+    /// This one, at most an hour.
+    At(Period),
+}
+
+impl FromStr for IntervalOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "planned" {
+            return Ok(Self::Planned);
+        }
+        let period: Period = text.parse().map_err(|error| format!("{error}, or planned"))?;
+        if period > Period::seconds(3600) {
+            return Err(format!("{period} is too long: it must be between 0s and 1h"));
+        }
+        Ok(Self::At(period))
+    }
+}
+
+impl fmt::Display for IntervalOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Planned => f.write_str("planned"),
+            Self::At(period) => period.fmt(f),
         }
     }
 }
@@ -205,7 +340,7 @@ macro_rules! as_text {
     )* };
 }
 
-as_text!(RateOrder, Target);
+as_text!(RateOrder, IntervalOrder, Target, Cue);
 
 /// As the words of a command line, without the program's name.
 #[derive(clap::Parser)]
@@ -247,6 +382,11 @@ mod tests {
             Command::Kick { whom: Target::Place { set: 3, slot: 511 } },
             Command::Bar { user: 7, time: Some(Period::seconds(60)) },
             Command::Unbar { user: 7 },
+            Command::Interval { interval: IntervalOrder::At(Period::seconds(20)) },
+            Command::Rounds,
+            Command::Round { name: "one".to_owned(), order: RoundMove::StartAt { when: Cue::In(Period::seconds(5)) } },
+            Command::Playbooks,
+            Command::Playbook { name: "calm".to_owned(), dry_run: false, undo: true },
         ]
     }
 
@@ -275,6 +415,9 @@ mod tests {
             ("kick 3/", "3/511"),
             ("bar 7 --for 10", "10s"),
             ("fly", "unrecognized"),
+            ("interval 2h", "1h"),
+            ("round one start-at soon", "+5s"),
+            ("round one", "requires a subcommand"),
         ] {
             let error = text.parse::<Command>().expect_err(text);
             assert!(error.contains(hint), "{text}: {error}");

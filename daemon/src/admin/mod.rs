@@ -8,19 +8,26 @@
 //! | file | what |
 //! |---|---|
 //! | `command` | what may be ordered: the words of `hongbaod ctl`, of the socket and of playbooks |
+//! | `cue` | a moment as operators say it |
+//! | `playbook` | a rehearsed set of orders, and what undoes it |
 //! | `status` | how the daemon stands, in numbers and in words |
 //! | `ask` | the client's end of the socket |
 
 mod ask;
 mod command;
+mod cue;
+mod playbook;
 mod status;
 
 use serde::{Deserialize, Serialize};
 
 pub use ask::{Admin, AskError};
-pub use command::{Command, RateOrder, Target};
+pub use command::{Command, IntervalOrder, RateOrder, RoundMove, Target};
+pub use cue::Cue;
+pub use playbook::{Playbook, playbook_problems};
 pub use status::{
-    Connections, Issue, Ledger, Money, Place, Requests, SetStatus, State, Status, Trouble, percentile_us, warnings,
+    Connections, Issue, Ledger, Money, Place, Requests, RoundState, RoundStatus, SetStatus, State, Status, Trouble,
+    percentile_us, warnings,
 };
 
 use crate::exit::{Exit, Failure};
@@ -52,6 +59,9 @@ pub struct Reply {
     /// Answers `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Box<Status>>,
+    /// Answers `rounds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<Vec<RoundStatus>>,
     /// Answers `reload`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reloaded: Option<Keys>,

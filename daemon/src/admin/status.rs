@@ -1,7 +1,10 @@
 //! How the daemon stands: the numbers an operator asks for first, and what of them is not well, in words.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::rounds::Moment;
 use crate::units::Rate;
 
 /// What the daemon is doing.
@@ -39,6 +42,12 @@ pub struct Status {
     pub requests: Requests,
     /// What is given away.
     pub issue: Issue,
+    /// The round that runs, or the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<RoundStatus>,
+    /// Playbooks in force, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub playbooks: Vec<String>,
     /// How the ledger keeps up.
     pub ledger: Ledger,
     /// Where the money is.
@@ -187,6 +196,59 @@ pub fn percentile_us(buckets: &[u64], share: f64) -> u64 {
     0
 }
 
+/// How far a round is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoundState {
+    /// It waits for its cue.
+    Waiting,
+    /// It begins at its time.
+    Scheduled,
+    /// It runs.
+    Running,
+    /// It is over.
+    Over,
+}
+
+/// One round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundStatus {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: RoundState,
+    /// Its begin.
+    pub start: Option<Moment>,
+    /// Its end.
+    pub end: Option<Moment>,
+    /// Until it begins, or until it ends where it runs.
+    pub seconds: Option<f64>,
+    /// An operator moved it.
+    pub moved: bool,
+    /// For the operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl fmt::Display for RoundStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.seconds.unwrap_or_default();
+        let state = match self.state {
+            RoundState::Waiting => "waits for its cue".to_owned(),
+            RoundState::Scheduled => format!("begins in {seconds:.1} s"),
+            RoundState::Running => format!("RUNS, {seconds:.1} s left"),
+            RoundState::Over => "is over".to_owned(),
+        };
+        write!(f, "{:<16} {state:<24}", self.name)?;
+        if let Some((start, end)) = self.start.zip(self.end) {
+            write!(f, " {start} to {end}")?;
+        }
+        let moved = if self.moved { " (moved)" } else { "" };
+        let note = self.note.as_deref().map(|note| format!("  {note}")).unwrap_or_default();
+        write!(f, "{moved}{note}")
+    }
+}
+
 /// What of a status is not well, worst first, in words that say what to do.
 pub fn warnings(status: &Status) -> Vec<String> {
     let Status { money, ledger, trouble, connections, requests, issue, .. } = status;
@@ -268,6 +330,8 @@ mod tests {
                 unissued: 1,
                 stock: 0,
             },
+            round: None,
+            playbooks: Vec::new(),
             ledger: Ledger::default(),
             money: Money::default(),
             trouble: Trouble::default(),

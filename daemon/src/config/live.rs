@@ -5,8 +5,16 @@ use serde_json::{Map, Value};
 use super::Config;
 
 /// The keys that a reload brings into force; each of the others takes a restart.
-pub const LIVE_KEYS: [&str; 6] =
-    ["issue_rate", "cap_per_user", "cap_per_sponsor", "min_shake_interval", "login_timeout", "log_level"];
+pub const LIVE_KEYS: [&str; 8] = [
+    "issue_rate",
+    "cap_per_user",
+    "cap_per_sponsor",
+    "min_shake_interval",
+    "login_timeout",
+    "log_level",
+    "rounds",
+    "playbooks",
+];
 
 impl Config {
     /// The keys in which `fresh` differs: those that can change now, and those that take a restart.
@@ -27,6 +35,8 @@ impl Config {
         self.min_shake_interval = fresh.min_shake_interval;
         self.login_timeout = fresh.login_timeout;
         self.log_level = fresh.log_level;
+        self.rounds.clone_from(&fresh.rounds);
+        self.playbooks.clone_from(&fresh.playbooks);
     }
 }
 

@@ -4,12 +4,15 @@
 // The comments on flags are help texts, in which backticks would only stand about.
 #![allow(clippy::doc_markdown)]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::Playbook;
+use crate::rounds::Round;
 use crate::units::{Cap, Count, Period, Pin, Rate, Size};
 
 /// Settings of one layer; `None` leaves the setting to the layer below.
@@ -86,6 +89,12 @@ pub struct Settings {
     /// Log lines as text or JSON; auto is text on a terminal and JSON elsewhere [default: auto]
     #[arg(long, env = "HONGBAO_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// The rounds of the show; in the file alone
+    #[arg(skip)]
+    pub rounds: Option<Vec<Round>>,
+    /// Sets of orders for `ctl playbook`, by name; in the file alone
+    #[arg(skip)]
+    pub playbooks: Option<BTreeMap<String, Playbook>>,
     /// Least severe level that is logged [default: info]
     #[arg(long, env = "HONGBAO_LOG_LEVEL", value_enum, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
@@ -119,6 +128,8 @@ impl Settings {
             pin: self.pin.or(lower.pin),
             drain_timeout: self.drain_timeout.or(lower.drain_timeout),
             log_format: self.log_format.or(lower.log_format),
+            rounds: self.rounds.or(lower.rounds),
+            playbooks: self.playbooks.or(lower.playbooks),
             log_level: self.log_level.or(lower.log_level),
         }
     }

@@ -4,7 +4,9 @@ use hongbao_protocol::ServerId;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::{Config, Descriptors, Period, Rate, Shape, Size};
+use crate::admin::playbook_problems;
 use crate::limits;
+use crate::rounds;
 
 /// Descriptors the process needs beside its connections: rings, listeners, journal segments, seed files, scrapes.
 pub const LISTENERS_AND_FILES: u32 = 256;
@@ -84,8 +86,8 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
     check(config.listen.port() == 0 || config.listen != config.metrics_listen, &|| {
         format!("listen and metrics-listen are both {}: give one of them another port", config.listen)
     });
-    check(config.issue_rate != Rate::PerSecond(0), &|| {
-        "issue-rate is 0/s: nothing would ever be won; write at least 1/s".to_owned()
+    check(config.issue_rate != Rate::PerSecond(0) || !config.rounds.is_empty(), &|| {
+        "issue-rate is 0/s and there are no rounds: nothing would ever be won; write at least 1/s".to_owned()
     });
     check(config.set_threads.is_none_or(|threads| (1..=limits::SETS_MAX).contains(&threads)), &|| {
         format!("set-threads must be between 1 and {}: leave it out for one a core", limits::SETS_MAX)
@@ -101,6 +103,13 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
             format!("{name} is {period}: it must be between {least} and {most}")
         });
     }
+    problems.extend(rounds::problems(&config.rounds));
+    problems.extend(playbook_problems(&config.playbooks));
+    let mut check = |good: bool, problem: &dyn Fn() -> String| {
+        if !good {
+            problems.push(problem());
+        }
+    };
     let segment = config.journal_segment_size;
     let (least, most) = (Size(limits::JOURNAL_SEGMENT_BYTES_MIN), Size(limits::JOURNAL_SEGMENT_BYTES_MAX));
     check((least..=most).contains(&segment) && segment.0.is_multiple_of(4096), &|| {

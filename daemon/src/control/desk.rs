@@ -1,17 +1,18 @@
 //! Where orders come in, from the admin socket and from SIGHUP, and where their answers go out once they are in force.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::meter::Meter;
 use super::orders::{Commands, Mark};
 use super::socket::{AdminSocket, ClientId, Peer};
-use super::standing::{Plan, Standing};
+use super::standing::{InForce, Now, Plan, Standing};
 use super::survey::Survey;
 use crate::admin::{Command, Keys, Reply, Request};
 use crate::cells::{CommandOutcome, ControlCells};
 use crate::exit::{Exit, Failure};
 use crate::limits::{COMMAND_IN_FORCE_MS, COMMAND_LOOK_MS};
+use crate::rounds::Moment;
 
 /// Reads the configuration again; `launch` knows how.
 pub trait Reload {
@@ -56,6 +57,8 @@ pub struct Desk<'a> {
     cells: Arc<ControlCells>,
     meter: Meter,
     pending: Vec<Pending>,
+    /// What the threads were told to hold to.
+    in_force: InForce,
     stopping: bool,
 }
 
@@ -68,10 +71,21 @@ impl<'a> Desk<'a> {
         reload: Box<dyn Reload + 'a>,
         cells: Arc<ControlCells>,
     ) -> Self {
-        let standing = Standing::new(plan, survey.sets.len() as u32, survey.facts.places_per_set);
+        let started_with = InForce::at_start(&plan);
+        let standing = Standing::new(plan, survey.sets.len() as u32, survey.facts.places_per_set, wall());
         let mut meter = Meter::default();
         meter.take(survey.sample(Duration::ZERO));
-        Self { socket, standing, survey, reload, cells, meter, pending: Vec::new(), stopping: false }
+        Self {
+            socket,
+            standing,
+            survey,
+            reload,
+            cells,
+            meter,
+            pending: Vec::new(),
+            in_force: started_with,
+            stopping: false,
+        }
     }
 
     /// The socket, for whoever waits for what comes.
@@ -81,7 +95,15 @@ impl<'a> Desk<'a> {
 
     /// How long nobody need look here, unless something comes.
     pub(super) fn patience(&self) -> Duration {
-        if self.pending.is_empty() { Duration::MAX } else { Duration::from_millis(COMMAND_LOOK_MS) }
+        if !self.pending.is_empty() {
+            return Duration::from_millis(COMMAND_LOOK_MS);
+        }
+        let now = wall();
+        // Until the next begin or end; a millisecond more, so that it is over then.
+        let until = |at_us: u64| Moment(at_us).since(now) + Duration::from_millis(1);
+        self.in_force
+            .told
+            .map_or(Duration::MAX, |round| until(if round.start_us > now.0 { round.start_us } else { round.end_us }))
     }
 
     /// The daemon is on its way out: questions are still answered.
@@ -98,6 +120,8 @@ impl<'a> Desk<'a> {
             tracing::info!(user, "the bar's time is over");
             commands.run(errand);
         }
+        // Rounds begin and end by themselves.
+        self.bring_into_force(commands);
         let mut stop = false;
         let lines = self.socket.as_mut().map(|socket| socket.lines(now)).unwrap_or_default();
         for (client, peer, line) in lines {
@@ -124,29 +148,30 @@ impl<'a> Desk<'a> {
     }
 
     fn take(&mut self, sender: Sender, command: Command, commands: &mut Commands, now: Duration) {
-        let before = self.standing.in_force();
         let sent_away_before = self.survey.sent_away();
         let reply = match &command {
             Command::Status => {
-                let status = self.survey.status(&self.standing, self.stopping, &self.meter, now);
+                let status =
+                    self.survey.status(&self.standing, self.stopping, &self.meter, Now { elapsed: now, wall: wall() });
                 Ok(Reply { status: Some(Box::new(status)), ..Reply::done("") })
             }
-            _ if self.stopping => {
+            _ if self.stopping && !command.is_question() => {
                 Err(Failure::new(Exit::Unavailable, "the daemon is on its way out and takes no more orders"))
             }
             Command::Drain => Ok(Reply::done(format!(
                 "draining: nobody new is let in, {} connections are answered and sent away, then the daemon ends",
-                self.survey.status(&self.standing, false, &self.meter, now).connections.open
+                self.survey.connections_open()
             ))),
             Command::Reload => self.reload(),
-            _ => self.standing.carry_out(&command, now).map(|(message, errand)| {
-                if let Some(errand) = errand {
+            _ => self.standing.carry_out(&command, Now { elapsed: now, wall: wall() }).map(|(message, errands)| {
+                for errand in errands {
                     commands.run(errand);
                 }
-                Reply::done(message)
+                let rounds = (command == Command::Rounds).then(|| self.standing.rounds(wall()));
+                Reply { rounds, ..Reply::done(message) }
             }),
         };
-        commands.change(&before, &self.standing.in_force());
+        self.bring_into_force(commands);
         let reply = reply.unwrap_or_else(|failure| Reply::refused(&failure));
         let pending = Pending { sender, command, since: now, mark: commands.mark(), reply, sent_away_before };
         if pending.command.is_question() || !pending.reply.ok {
@@ -156,11 +181,29 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Tells the threads what is new to them.
+    fn bring_into_force(&mut self, commands: &mut Commands) {
+        if self.stopping {
+            return;
+        }
+        let now = wall();
+        let after = self.standing.in_force(now);
+        if after == self.in_force {
+            return;
+        }
+        if after.running.is_some() != self.in_force.running.is_some() {
+            let round = self.standing.round(now).map(|round| round.to_string());
+            tracing::info!(runs = after.running.is_some(), round, "a round begins or ends");
+        }
+        commands.change(&self.in_force, &after, now);
+        self.in_force = after;
+    }
+
     fn reload(&mut self) -> Result<Reply, Failure> {
         let reloaded = self.reload.reload();
         self.cells.reloads[usize::from(reloaded.is_ok())].add(1);
         let Reloaded { keys, plan } = reloaded?;
-        self.standing.plan_anew(plan);
+        self.standing.plan_anew(plan, wall());
         let mut said = match keys.changed.as_slice() {
             [] => "reloaded: nothing changed that can change now".to_owned(),
             changed => format!("reloaded, in force now: {}", changed.join(", ")),
@@ -222,6 +265,12 @@ impl<'a> Desk<'a> {
             socket.answer(client, reply, now);
         }
     }
+}
+
+/// The wall clock; one before 1970 reads as 1970.
+fn wall() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// One line for each order, with who sent it.

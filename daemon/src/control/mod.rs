@@ -11,6 +11,7 @@
 //! | `course` | from serving to the end: pure |
 //! | `desk` | takes orders and answers them once they are in force |
 //! | `standing` | what is ordered, and what follows from it: pure |
+//! | `schedule` | the rounds as they stand: pure |
 //! | `orders` | the queues to the threads |
 //! | `socket` | the admin socket |
 //! | `survey`, `meter` | the status: counters and rates |
@@ -23,6 +24,7 @@ mod course;
 mod desk;
 mod meter;
 mod orders;
+mod schedule;
 mod signals;
 mod socket;
 mod standing;

@@ -3,13 +3,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hongbao_uring::{Doorbell, Waker};
 use rtrb::Producer;
 
 use super::standing::{Errand, InForce};
 use crate::cells::{Cell, FeederCells, LedgerCells, SetCells};
-use crate::messages::{FeederCommand, LedgerCommand, SetCommand};
+use crate::limits::ROUND_NEWS_SPREAD_MS;
+use crate::messages::{FeederCommand, LedgerCommand, RoundTimes, SetCommand};
+use crate::rounds::Moment;
 
 /// A queue to one thread, and what waits for room in it.
 struct Line<T> {
@@ -92,12 +95,18 @@ impl Commands {
     }
 
     /// Tells each thread what is new to it.
-    pub(super) fn change(&mut self, before: &InForce, after: &InForce) {
+    pub(super) fn change(&mut self, before: &InForce, after: &InForce, now: Moment) {
         if after.rate != before.rate {
             self.feeder.0.post(FeederCommand::SetRate(after.rate));
         }
         if after.paused != before.paused {
             self.feeder.0.post(if after.paused { FeederCommand::Pause } else { FeederCommand::Resume });
+        }
+        if after.follows_rounds != before.follows_rounds {
+            self.feeder.0.post(FeederCommand::FollowRounds(after.follows_rounds));
+        }
+        if after.running != before.running {
+            self.feeder.0.post(FeederCommand::Round(after.running.map(|running| running.order(now))));
         }
         if after.caps != before.caps {
             let (per_user, per_sponsor) = after.caps;
@@ -109,6 +118,9 @@ impl Commands {
             }
             if after.held != before.held {
                 set.line.post(SetCommand::Hold(after.held));
+            }
+            if after.told != before.told {
+                set.line.post(SetCommand::Round { times: after.told, spread_ms: spread_ms(after.told, now) });
             }
         }
         self.hand_over();
@@ -168,6 +180,16 @@ impl Commands {
     }
 }
 
+/// Over how long news of a round are spread: not all at once, and long before it begins.
+fn spread_ms(told: Option<RoundTimes>, now: Moment) -> u32 {
+    let until_begin = told.map_or(Duration::MAX, |times| Moment(times.start_us).since(now));
+    if until_begin.is_zero() {
+        // Clients learn late of a round that runs.
+        return ROUND_NEWS_SPREAD_MS / 10;
+    }
+    u32::try_from(until_begin.as_millis() / 2).unwrap_or(u32::MAX).min(ROUND_NEWS_SPREAD_MS)
+}
+
 #[cfg(test)]
 mod tests {
     use rtrb::RingBuffer;
@@ -175,9 +197,31 @@ mod tests {
     use super::*;
     use crate::messages::Rules;
 
-    const RULES: Rules =
-        Rules { shake_interval_ms: 5000, login_timeout_ms: 5000, idle_timeout_ms: 60_000, wins_per_user: 3 };
-    const BEFORE: InForce = InForce { rate: 200, paused: false, held: false, rules: RULES, caps: (3, 1) };
+    const RULES: Rules = Rules {
+        shake_interval_ms: 5000,
+        login_timeout_ms: 5000,
+        idle_timeout_ms: 60_000,
+        wins_per_user: 3,
+        wins_per_user_ever: 3,
+    };
+    const BEFORE: InForce = InForce {
+        rate: 200,
+        paused: false,
+        held: false,
+        rules: RULES,
+        caps: (3, 1),
+        running: None,
+        follows_rounds: true,
+        told: None,
+    };
+    const NOW: Moment = Moment(1_000_000);
+
+    #[test]
+    fn news_of_a_round_come_long_before_it_and_never_all_at_once() {
+        let in_ms = |ms: u64| Some(RoundTimes { number: 1, start_us: NOW.0 + ms * 1000, end_us: u64::MAX });
+        assert_eq!([0, 3000, 60_000].map(|ms| spread_ms(in_ms(ms), NOW)), [1000, 1500, 10_000]);
+        assert_eq!(spread_ms(None, NOW), 10_000);
+    }
 
     #[test]
     fn an_order_beyond_a_full_queue_waits_for_room_and_counts_only_when_obeyed() {
@@ -193,7 +237,7 @@ mod tests {
             Waker::open().expect("io_uring"),
         );
         let rules = Rules { shake_interval_ms: 1, ..RULES };
-        commands.change(&BEFORE, &InForce { rate: 7, held: true, rules, ..BEFORE });
+        commands.change(&BEFORE, &InForce { rate: 7, held: true, rules, ..BEFORE }, NOW);
         let mark = commands.mark();
         assert_eq!(commands.behind(&mark), ["set-00", "feeder"]);
         assert_eq!(feeder_end.pop(), Ok(FeederCommand::SetRate(7)));
@@ -207,7 +251,7 @@ mod tests {
         cells.commands_obeyed.add(1);
         assert_eq!(commands.behind(&mark), [] as [&str; 0]);
         assert!(ledger_end.pop().is_err(), "nothing was new to it");
-        commands.change(&BEFORE, &InForce { caps: (5, 0), ..BEFORE });
+        commands.change(&BEFORE, &InForce { caps: (5, 0), ..BEFORE }, NOW);
         assert_eq!(ledger_end.pop(), Ok(LedgerCommand::Caps { per_user: 5, per_sponsor: 0 }));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meter::{Meter, Sample, SetSample, per_second, since};
-use super::standing::{Standing, as_rate};
+use super::standing::{Now, Standing, as_rate};
 use crate::admin::{
     Connections, Issue, Ledger, Money, Place, Requests, SetStatus, State, Status, Trouble, percentile_us, warnings,
 };
@@ -52,6 +52,10 @@ impl Survey {
         self.sets.iter().map(|set| cell(set).get()).sum()
     }
 
+    pub(super) fn connections_open(&self) -> u64 {
+        self.total(|set| &set.connections_open)
+    }
+
     /// Connections ended so far for what operators said.
     pub(super) fn sent_away(&self) -> u64 {
         use crate::cells::CloseReason::{Barred, Dismissed};
@@ -83,7 +87,8 @@ impl Survey {
     }
 
     /// How it stands.
-    pub(super) fn status(&self, standing: &Standing, stopping: bool, meter: &Meter, now: Duration) -> Status {
+    pub(super) fn status(&self, standing: &Standing, stopping: bool, meter: &Meter, now: Now) -> Status {
+        let Now { elapsed: now, wall } = now;
         let present = self.sample(now);
         let then = meter.ago(now, RATE_OVER).unwrap_or(&present);
         let long_ago = meter.ago(now, PERCENTILES_OVER).unwrap_or(&present);
@@ -104,7 +109,7 @@ impl Survey {
             server: self.facts.server,
             warnings: Vec::new(),
             connections: Connections {
-                open: self.total(|set| &set.connections_open),
+                open: self.connections_open(),
                 capacity: self.sets.len() as u64 * u64::from(self.facts.places_per_set),
                 users_online: self.total(|set| &set.users_online),
                 opened_per_s: rate(|sample| sample.opened),
@@ -125,6 +130,8 @@ impl Survey {
                 unissued: money.unissued.envelopes,
                 stock: self.total(|set| &set.stock),
             },
+            round: standing.round(wall),
+            playbooks: standing.playbooks(),
             ledger: Ledger {
                 commits_per_s: rate(|sample| sample.commits),
                 commit_p50_us: percentile_us(&commits, 0.5),

@@ -13,12 +13,14 @@
 //! | `reader` | reads spans of blocks ahead of those who need them |
 //! | `walker` | verifies block after block and passes over what was issued before |
 //! | `dealer` | how many envelopes now, and to which SETs: pure |
+//! | `round` | the issue of one round, smoothed: pure |
 //! | `summary` | where every envelope and cent is: the balance |
 //! | `thread` | puts them together, tick by tick |
 
 mod audit;
 mod dealer;
 mod reader;
+mod round;
 mod scan;
 mod summary;
 #[cfg(test)]

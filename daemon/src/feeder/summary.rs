@@ -66,6 +66,11 @@ pub struct FeederSummary {
 }
 
 impl FeederSummary {
+    /// Envelopes dealt and not returned.
+    pub(super) fn out(&self) -> u64 {
+        self.dealt.envelopes - self.returned.envelopes
+    }
+
     /// The one equation: nothing is created and nothing is lost. Exact even where the running totals have wrapped.
     pub fn is_balanced(&self) -> bool {
         let holds = |of: fn(&Tally) -> u64| {

@@ -11,12 +11,13 @@ use tokio::time::MissedTickBehavior;
 
 use super::dealer::Dealer;
 use super::reader::{RingReads, SeedReads};
+use super::round::{RoundPlan, Rounds};
 use super::walker::Walker;
 use super::{FeederSummary, Scan, SeedFile, Tally, audit::audit};
 use crate::cells::FeederCells;
 use crate::exit::{Exit, Failure};
 use crate::issued::IssuedBefore;
-use crate::limits::FEEDER_TICK_MS;
+use crate::limits::{FEEDER_TICK_MS, ISSUE_RATE_UNLIMITED};
 use crate::messages::{FeederCommand, FeederSetEnds};
 
 /// Entries of the feeder's submission queue: it has one read under way, or an open or a close.
@@ -155,6 +156,7 @@ pub struct Dealing {
     /// The rate that was set last, whether or not it is in force.
     rate: u64,
     paused: bool,
+    rounds: Rounds,
     stopping: bool,
     told_exhausted: bool,
 }
@@ -182,6 +184,7 @@ impl Dealing {
             commands,
             rate,
             paused: false,
+            rounds: Rounds::default(),
             stopping: false,
             told_exhausted: false,
         }
@@ -200,6 +203,7 @@ impl Dealing {
             "what the books call unissued is there"
         );
         self.books.publish(&self.cells);
+        self.publish_round();
         ended
     }
 
@@ -214,17 +218,32 @@ impl Dealing {
             obeyed += 1;
             match command {
                 FeederCommand::SetRate(rate) => self.rate = rate,
+                FeederCommand::FollowRounds(follows) => self.rounds.ignored = !follows,
+                FeederCommand::Round(order) => self.rounds.begin(order, now, self.books.out()),
                 FeederCommand::Pause => self.paused = true,
                 FeederCommand::Resume => self.paused = false,
                 FeederCommand::Stop => self.stopping = true,
             }
         }
-        let rate = if self.paused || self.stopping { 0 } else { self.rate };
+        let rate = if self.paused || self.stopping { 0 } else { self.planned_rate(now) };
         if rate != self.dealer.rate() {
             self.dealer.set_rate(now, rate);
             self.cells.issue_rate.set(rate);
         }
         self.cells.commands_obeyed.add(obeyed);
+    }
+
+    fn planned_rate(&self, now: Duration) -> u64 {
+        let Some(round) = self.rounds.followed() else { return self.rate };
+        round.rate(now, self.books.out()).unwrap_or(ISSUE_RATE_UNLIMITED)
+    }
+
+    fn publish_round(&self) {
+        let (cells, round) = (&self.cells, self.rounds.running());
+        cells.round.set(round.map_or(0, |round| round.number().into()));
+        cells.round_planned.set(round.map_or(0, |round| round.target().unwrap_or(u64::MAX)));
+        cells.round_carried.set(round.map_or(0, RoundPlan::carried));
+        cells.round_dealt.set(round.map_or(0, |round| round.issued(self.books.out())));
     }
 
     /// Takes what the SETs have returned. True where it is the last they can.
@@ -251,7 +270,8 @@ impl Dealing {
             let wanted = self.dealer.appetite(index).saturating_sub(held);
             *room = if set.stock.is_abandoned() { 0 } else { free.min(wanted) };
         }
-        let offered = self.dealer.offer(&self.room);
+        let allowance = self.rounds.followed().map_or(u64::MAX, |round| round.allowance(now, self.books.out()));
+        let offered = self.dealer.offer(&self.room).min(usize::try_from(allowance).unwrap_or(usize::MAX));
         let returned = offered.min(self.returned.len());
         let count = returned + self.walker.fill(offered - returned, &mut self.books).min(offered - returned);
         let plan = self.dealer.split(count, &self.room);

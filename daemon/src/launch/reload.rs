@@ -73,11 +73,14 @@ pub(super) fn plan(config: &Config) -> Plan {
             Rate::Unlimited => ISSUE_RATE_UNLIMITED,
         },
         wins_per_sponsor: config.cap_per_sponsor.number(),
+        rounds: config.rounds.clone(),
+        playbooks: config.playbooks.clone(),
         rules: Rules {
             shake_interval_ms: config.min_shake_interval.as_millis_u32(),
             login_timeout_ms: config.login_timeout.as_millis_u32(),
             idle_timeout_ms: config.idle_timeout.as_millis_u32(),
             wins_per_user: config.cap_per_user.number(),
+            wins_per_user_ever: config.cap_per_user.number(),
         },
     }
 }

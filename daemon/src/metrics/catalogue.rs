@@ -142,6 +142,17 @@ catalogue! {
     BALANCE_DIFFERENCE = Gauge "hongbao_balance_difference_cents" "cents" []
         "Seeded money less the sum of where it is. Anything but 0 is an alarm.";
 
+    ROUND = Gauge "hongbao_round" "1" []
+        "The round that runs, by its place in the schedule from 1; 0 where none does.";
+    ROUND_PLANNED = Gauge "hongbao_round_planned_envelopes" "envelopes" []
+        "Envelopes that the round is to issue, those carried over included; +Inf where there is no limit.";
+    ROUND_CARRIED = Gauge "hongbao_round_carried_envelopes" "envelopes" []
+        "Envelopes that the round before left to this one.";
+    ROUND_DEALT = Gauge "hongbao_round_dealt_envelopes" "envelopes" []
+        "Envelopes dealt to SETs in this round, less those that came back.";
+    ROUNDS_TOLD = Counter "hongbao_round_frames_total" "frames" []
+        "Frames that told a client of a round.";
+
     COMMANDS = Counter "hongbao_commands_total" "commands" ["command", "outcome"]
         "Commands of operators: done, refused, or late, where a thread had not obeyed within a second.";
     CONFIG_RELOADS = Counter "hongbao_config_reloads_total" "reloads" ["outcome"]

@@ -171,6 +171,13 @@ fn seeds(registry: &Registry, publish: Publish<'_>) {
 }
 
 fn control(registry: &Registry, publish: Publish<'_>) {
+    let feeder = &registry.feeder;
+    let planned = feeder.round_planned.get();
+    publish.gauge(&catalogue::ROUND, &[], feeder.round.get() as f64);
+    publish.gauge(&catalogue::ROUND_PLANNED, &[], if planned == u64::MAX { f64::INFINITY } else { planned as f64 });
+    publish.gauge(&catalogue::ROUND_CARRIED, &[], feeder.round_carried.get() as f64);
+    publish.gauge(&catalogue::ROUND_DEALT, &[], feeder.round_dealt.get() as f64);
+    publish.counter(&catalogue::ROUNDS_TOLD, &[], total(registry, |set| &set.rounds_told));
     for (name, outcomes) in Command::NAMES.iter().zip(&registry.control.commands) {
         for outcome in CommandOutcome::ALL {
             publish.counter(&catalogue::COMMANDS, &[name, outcome.label()], outcomes[outcome as usize].get());

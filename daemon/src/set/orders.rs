@@ -8,8 +8,8 @@ use hongbao_uring::Network;
 use super::connection::State;
 use super::reactor::Reactor;
 use crate::cells::CloseReason;
-use crate::limits::{BARRED_USERS_MAX, HOUSEKEEPING_PER_TURN};
-use crate::messages::{SetCommand, Whom};
+use crate::limits::{BARRED_USERS_MAX, HOUSEKEEPING_PER_TURN, TOLD_PER_TURN};
+use crate::messages::{RoundTimes, SetCommand, Whom};
 
 /// The orders in force.
 pub(super) struct Orders {
@@ -18,6 +18,28 @@ pub(super) struct Orders {
     /// Who is not served.
     pub(super) barred: Barred,
     sweep: Option<Sweep>,
+    round: Option<RoundTimes>,
+    /// Who is logged in is being told of the round.
+    news: Option<News>,
+}
+
+/// Connections before `next_slot` are told; the others follow evenly until `begun_us` and `spread_us` later.
+#[derive(Clone, Copy)]
+struct News {
+    next_slot: u32,
+    begun_us: u64,
+    spread_us: u64,
+}
+
+impl News {
+    /// The first place whose turn has not come, of so many.
+    fn due(&self, now_us: u64, places: u32) -> u32 {
+        let elapsed_us = now_us.saturating_sub(self.begun_us);
+        if elapsed_us >= self.spread_us {
+            return places;
+        }
+        (u64::from(places) * elapsed_us / self.spread_us) as u32
+    }
 }
 
 /// A user's connections are being sent away: those before `next_slot` are.
@@ -36,7 +58,17 @@ enum Farewell {
 
 impl Orders {
     pub(super) fn new() -> Self {
-        Self { held: false, barred: Barred::new(), sweep: None }
+        Self { held: false, barred: Barred::new(), sweep: None, round: None, news: None }
+    }
+
+    /// The round that clients are told of.
+    pub(super) fn round(&self) -> Option<RoundTimes> {
+        self.round
+    }
+
+    /// Whether somebody is to be told of the round now.
+    pub(super) fn has_news(&self, now_us: u64, places: u32) -> bool {
+        self.news.is_some_and(|news| news.next_slot < news.due(now_us, places))
     }
 
     /// Whether connections are left to be looked at.
@@ -88,6 +120,7 @@ impl<N: Network> Reactor<N> {
     /// Obeys what control has ordered, as far as one turn goes.
     pub(super) fn obey(&mut self) {
         self.go_on_sweeping();
+        self.go_on_telling();
         while !self.orders.is_sweeping()
             && let Ok(command) = self.ends.commands.pop()
         {
@@ -107,6 +140,11 @@ impl<N: Network> Reactor<N> {
                 }
             }
             SetCommand::Rules(rules) => self.rules = rules,
+            SetCommand::Round { times, spread_ms } => {
+                self.orders.round = times;
+                let (begun_us, spread_us) = (self.now.elapsed_us, u64::from(spread_ms) * 1000);
+                self.orders.news = Some(News { next_slot: 0, begun_us, spread_us });
+            }
             SetCommand::Dismiss(Whom::Slot(slot)) => {
                 if self.connections.contains(slot as usize) {
                     self.dismiss(slot, Farewell::Dismissed);
@@ -144,6 +182,27 @@ impl<N: Network> Reactor<N> {
         }
     }
 
+    fn go_on_telling(&mut self) {
+        let Some(news) = self.orders.news else { return };
+        let places = self.connections.capacity() as u32;
+        let stop_at = news.due(self.now.elapsed_us, places).min(news.next_slot + TOLD_PER_TURN).max(news.next_slot);
+        for slot in news.next_slot..stop_at {
+            if self.connections.get(slot as usize).is_some_and(|connection| connection.state == State::Online) {
+                self.tell_round(slot);
+            }
+        }
+        self.orders.news = (stop_at < places).then_some(News { next_slot: stop_at, ..news });
+    }
+
+    /// Tells one client of the round, with the server's time, so that it can calibrate.
+    pub(super) fn tell_round(&mut self, slot: u32) {
+        let RoundTimes { number, start_us, end_us } =
+            self.orders.round.unwrap_or(RoundTimes { number: 0, start_us: 0, end_us: 0 });
+        self.ends.cells.rounds_told.add(1);
+        let server_time_us = self.now.unix_us;
+        self.answer(slot, ServerFrame::Round { round: number, server_time_us, start_us, end_us });
+    }
+
     fn dismiss(&mut self, slot: u32, farewell: Farewell) {
         match farewell {
             Farewell::Dismissed => {
@@ -170,6 +229,14 @@ mod tests {
         barred.remove(UserId(7));
         barred.remove(UserId(8));
         assert_eq!([3, 7, 9].map(|user| barred.retry_after_ms(UserId(user)).is_some()), [true, false, true]);
+    }
+
+    #[test]
+    fn news_go_out_evenly_and_to_everyone() {
+        let news = News { next_slot: 0, begun_us: 1_000_000, spread_us: 10_000_000 };
+        let due = [0, 1_000_000, 6_000_000, 11_000_000, u64::MAX].map(|now_us| news.due(now_us, 1000));
+        assert_eq!(due, [0, 0, 500, 1000, 1000]);
+        assert_eq!(News { spread_us: 0, ..news }.due(1_000_000, 1000), 1000);
     }
 
     #[test]

@@ -197,6 +197,7 @@ impl<N: Network> Reactor<N> {
             || !self.rearm.is_empty()
             || !self.departing.is_empty()
             || self.orders.is_sweeping()
+            || self.orders.has_news(self.now.elapsed_us, self.connections.capacity() as u32)
             || matches!(self.phase, Phase::SendingAway { next_slot, .. } if next_slot != u32::MAX)
     }
 

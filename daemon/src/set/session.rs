@@ -233,7 +233,7 @@ impl<N: Network> Reactor<N> {
         let retry_after_ms = retry_after_ms(&self.rules, user, sequence);
         let cells = &self.ends.cells;
         let answer = match refusal {
-            Refusal::UserLimit => {
+            Refusal::UserLimit if self.rules.wins_per_user_ever == self.rules.wins_per_user => {
                 cells.answered_user_limit.add(1);
                 ServerFrame::UserLimit { sequence }
             }
@@ -241,7 +241,8 @@ impl<N: Network> Reactor<N> {
                 cells.answered_sponsor_limit.add(1);
                 ServerFrame::SponsorLimit { sequence, retry_after_ms }
             }
-            Refusal::AlreadyIssued | Refusal::Halted => {
+            // Another round may allow more.
+            Refusal::UserLimit | Refusal::AlreadyIssued | Refusal::Halted => {
                 cells.answered_none.add(1);
                 ServerFrame::None { sequence, retry_after_ms }
             }
@@ -268,6 +269,9 @@ impl<N: Network> Reactor<N> {
             server_time_us: self.now.unix_us,
         };
         self.answer(caller.slot, welcome);
+        if self.orders.round().is_some() {
+            self.tell_round(caller.slot);
+        }
     }
 
     /// Adds a frame to what a connection is sent at the end of the turn. A peer that does not read its answers is closed.

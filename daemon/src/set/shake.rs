@@ -36,11 +36,27 @@ pub(super) enum Decision {
     Claim,
 }
 
+impl Rules {
+    /// Whether a user with so many wins may win no more for now.
+    pub(super) const fn is_at_cap(&self, wins: u32) -> bool {
+        self.wins_per_user != 0 && wins >= self.wins_per_user
+    }
+
+    /// Whether no round to come will change that.
+    pub(super) const fn gives_up(&self, wins: u32) -> bool {
+        self.is_at_cap(wins) && self.wins_per_user_ever != 0 && wins >= self.wins_per_user_ever
+    }
+}
+
 pub(super) fn decide(rules: &Rules, shake: &Shake) -> Decision {
     let interval_ms = rules.shake_interval_ms;
     match shake.since_last_ms {
         Some(since) if since < interval_ms => Decision::TooEarly { retry_after_ms: interval_ms - since },
-        _ if rules.wins_per_user != 0 && shake.wins >= rules.wins_per_user => Decision::UserLimit,
+        _ if rules.gives_up(shake.wins) => Decision::UserLimit,
+        // A round to come may allow more.
+        _ if rules.is_at_cap(shake.wins) => {
+            Decision::None { retry_after_ms: retry_after_ms(rules, shake.user, shake.sequence) }
+        }
         _ if !shake.stocked => Decision::None { retry_after_ms: retry_after_ms(rules, shake.user, shake.sequence) },
         _ if !shake.ledger_has_room => {
             Decision::Overloaded { retry_after_ms: retry_after_ms(rules, shake.user, shake.sequence) }
@@ -67,8 +83,13 @@ pub(super) const fn mix(value: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const RULES: Rules =
-        Rules { shake_interval_ms: 5000, login_timeout_ms: 5000, idle_timeout_ms: 120_000, wins_per_user: 3 };
+    const RULES: Rules = Rules {
+        shake_interval_ms: 5000,
+        login_timeout_ms: 5000,
+        idle_timeout_ms: 120_000,
+        wins_per_user: 3,
+        wins_per_user_ever: 3,
+    };
 
     fn shake() -> Shake {
         Shake { user: UserId(7), sequence: 1, since_last_ms: Some(6000), wins: 0, stocked: true, ledger_has_room: true }
@@ -87,6 +108,11 @@ mod tests {
         assert_eq!(decide(&RULES, &Shake { wins: 3, ..shake() }), Decision::UserLimit);
         let uncapped = Rules { wins_per_user: 0, ..RULES };
         assert_eq!(decide(&uncapped, &Shake { wins: 300, ..shake() }), Decision::Claim);
+        for ever in [0, 5] {
+            let more_to_come = Rules { wins_per_user_ever: ever, ..RULES };
+            let decision = decide(&more_to_come, &Shake { wins: 3, ..shake() });
+            assert!(matches!(decision, Decision::None { .. }), "nobody is told to give up: {decision:?}");
+        }
     }
 
     #[test]

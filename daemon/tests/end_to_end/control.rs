@@ -268,3 +268,137 @@ fn clients_that_flood_the_admin_socket_hold_up_neither_orders_nor_shakes() {
     assert!(String::from_utf8_lossy(&answers).contains("at most 4096 bytes"));
     daemon.stop();
 }
+
+/// The next frame about a round; answers to shakes that come before it are passed over.
+fn round_told(client: &mut Client) -> (u16, u64, u64, u64) {
+    loop {
+        if let ServerFrame::Round { round, server_time_us, start_us, end_us } = client.frame() {
+            return (round, server_time_us, start_us, end_us);
+        }
+    }
+}
+
+/// Shakes until it wins; what of rounds comes meanwhile is passed over. `None` where it did not within so many.
+fn wins_within(client: &mut Client, shakes: u32) -> Option<u64> {
+    for sequence in 0..shakes {
+        client.send(&hongbao_protocol::wire::ClientFrame::Shake { sequence });
+        loop {
+            match client.frame() {
+                ServerFrame::Envelope { envelope, .. } => return Some(envelope.id.0),
+                ServerFrame::Round { .. } => {}
+                _ => break,
+            }
+        }
+    }
+    None
+}
+
+const CUED: &str = r#"{"issue_rate": "0/s", "cap_per_user": 9, "cap_per_sponsor": 9, "rounds": [
+    {"name": "warm-up", "duration": "1h", "rate": "unlimited", "cap_per_user": 2, "note": "after the anthem"},
+    {"name": "main", "duration": "10m", "envelopes": 3000, "leftover": "carry"}]}"#;
+
+impl Campaign {
+    /// Without the issue rate of the other tests, which would go before the file's.
+    fn serve_rounds(&self, configuration: &str) -> Command {
+        let with_rate = self.serve_with(configuration);
+        let mut serve = Command::new(BINARY);
+        let mut arguments = with_rate.get_args();
+        while let Some(argument) = arguments.next() {
+            if argument == "--issue-rate" {
+                arguments.next();
+            } else {
+                serve.arg(argument);
+            }
+        }
+        serve
+    }
+}
+
+#[test]
+fn a_round_begins_on_cue_is_told_to_clients_and_ends_with_the_last_envelope_in_it() {
+    let campaign = Campaign::new();
+    let daemon = Daemon::start(campaign.serve_rounds(CUED));
+    let (mut client, _) = Client::login(daemon.listen, 7);
+    assert_eq!(wins_within(&mut client, 100), None, "no round runs, and the rate outside of them is 0/s");
+    let listed = campaign.ctl("rounds").stdout;
+    assert!(String::from_utf8_lossy(&listed).contains("waits for its cue"));
+
+    let said = campaign.order("round warm-up start-at +1s");
+    assert!(said.contains("begins in"), "{said}");
+    let (round, server_time_us, start_us, end_us) = round_told(&mut client);
+    assert_eq!((round, end_us - start_us), (1, 3_600_000_000));
+    assert!(server_time_us < start_us, "told before it begins");
+    until("the round begins", || wins_within(&mut client, 10));
+    assert_eq!(daemon.metric("hongbao_round"), 1);
+    let (mut late, _) = Client::login(daemon.listen, 8);
+    assert_eq!(round_told(&mut late).0, 1, "whoever comes later is told, too");
+    // Its cap is 2, but 9 are allowed outside of it: nobody is told to give up.
+    until("the second win", || wins_within(&mut client, 10));
+    assert_eq!(wins_within(&mut client, 100), None);
+
+    campaign.order("round warm-up end-at now");
+    assert_eq!(daemon.metric("hongbao_round"), 0);
+    assert_eq!(wins_within(&mut late, 100), None, "not one after the end");
+    daemon.wait_for_metric("hongbao_balance_envelopes{state=\"with_sets\"}", |held| held == 0);
+    assert!(campaign.refused_order("round warm-up start-at now", 64).contains("over"));
+    assert!(campaign.refused_order("round none start-at now", 64).contains("warm-up, main"));
+    daemon.stop();
+}
+
+#[test]
+fn a_round_of_so_many_envelopes_is_smoothed_and_its_end_can_move() {
+    let campaign = Campaign::new();
+    let daemon = Daemon::start(campaign.serve_rounds(CUED));
+    campaign.order("round main start-at now");
+    daemon.wait_for_metric("hongbao_round_planned_envelopes", |planned| planned == 3000);
+    let rate = daemon.metric("hongbao_issue_rate_envelopes");
+    assert!((1..=6).contains(&rate), "3,000 in ten minutes are 5 a second, not {rate}");
+    campaign.order("round main end-at +1s");
+    let (mut client, _) = Client::login(daemon.listen, 7);
+    until("the round is over", || {
+        wins_within(&mut client, 3);
+        (daemon.metric("hongbao_round") == 0).then_some(())
+    });
+    assert!(daemon.metric("hongbao_balance_difference_cents") == 0);
+    daemon.stop();
+}
+
+#[test]
+fn a_new_schedule_comes_with_a_reload_and_a_wrong_one_does_not() {
+    let campaign = Campaign::new();
+    let daemon = Daemon::start(campaign.serve_rounds(r#"{"issue_rate": "5/s"}"#));
+    let wrong = r#"{"issue_rate": "5/s", "rounds": [{"name": "a", "rate": "5/s"}], "playbooks": {"b": {"actions": ["drain"]}}}"#;
+    campaign.configure(wrong);
+    let said = campaign.refused_order("reload", 78);
+    assert!(said.contains("`a`: give it either an end or a duration") && said.contains("cannot be undone"), "{said}");
+    campaign.configure(CUED);
+    let said = campaign.order("reload");
+    assert!(said.contains("rounds") && said.contains("issue_rate"), "{said}");
+    let status = campaign.order("round main start-at +100s");
+    assert!(status.contains("begins in"), "{status}");
+    assert_eq!(campaign.status()["round"]["name"], "main");
+    daemon.stop();
+}
+
+#[test]
+fn a_playbook_is_one_order_that_can_be_rehearsed_and_undone() {
+    let campaign = Campaign::new();
+    let daemon = Daemon::start(campaign.serve_with(
+        r#"{"cap_per_user": "unlimited", "cap_per_sponsor": "unlimited",
+            "playbooks": {"calm": {"note": "when it is too much", "actions": ["pause", "interval 20s", "bar 9"]}}}"#,
+    ));
+    let (mut client, _) = Client::login(daemon.listen, 7);
+    let rehearsed = campaign.ctl("playbook calm --dry-run");
+    assert!(String::from_utf8_lossy(&rehearsed.stdout).contains("nothing was done"));
+    client.win();
+    campaign.order("playbook calm");
+    assert_eq!(wins_of(&mut client, 20), 0);
+    let ServerFrame::None { retry_after_ms, .. } = client.shake(99) else { panic!("no none") };
+    assert!(retry_after_ms > 10_000, "the interval is in force: {retry_after_ms}");
+    assert_eq!(campaign.status()["playbooks"][0], "calm");
+    campaign.order("playbook calm --undo");
+    client.win();
+    assert_eq!(campaign.status()["connections"]["barred"], 0);
+    assert!(campaign.refused_order("playbook calm --undo", 64).contains("not in force"));
+    daemon.stop();
+}

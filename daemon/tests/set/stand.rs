@@ -12,8 +12,13 @@ use hongbaod::messages::{Request, SetCommand, SetEnds, Verdict};
 use hongbaod::set::{Moment, Reactor, Rules, Turn};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-pub(crate) const RULES: Rules =
-    Rules { shake_interval_ms: 5000, login_timeout_ms: 5000, idle_timeout_ms: 60_000, wins_per_user: 3 };
+pub(crate) const RULES: Rules = Rules {
+    shake_interval_ms: 5000,
+    login_timeout_ms: 5000,
+    idle_timeout_ms: 60_000,
+    wins_per_user: 3,
+    wins_per_user_ever: 3,
+};
 
 /// The ledger's, which a SET passes on as it is.
 pub(crate) const RECEIPT: Receipt = Receipt([7; 16]);

@@ -224,6 +224,7 @@ fn connections<'a>(parts: impl Iterator<Item = &'a Connections>) -> Connections 
         failed: 0,
         dropped: 0,
         reconnected: 0,
+        rounds_told: 0,
         attempts: 0,
         attempts_failed: BTreeMap::new(),
         dropped_by_reason: BTreeMap::new(),
@@ -235,6 +236,7 @@ fn connections<'a>(parts: impl Iterator<Item = &'a Connections>) -> Connections 
         sum.failed += part.failed;
         sum.dropped += part.dropped;
         sum.reconnected += part.reconnected;
+        sum.rounds_told += part.rounds_told;
         sum.attempts += part.attempts;
         add_reasons(&mut sum.attempts_failed, &part.attempts_failed);
         add_reasons(&mut sum.dropped_by_reason, &part.dropped_by_reason);

@@ -15,6 +15,7 @@ const OVERLOADED: u8 = 0x86;
 const PONG: u8 = 0x87;
 const GO_AWAY: u8 = 0x88;
 const ERROR: u8 = 0x89;
+const ROUND: u8 = 0x8B;
 const GIFT_SENT: u8 = 0x90;
 const GIFT_REFUSED: u8 = 0x91;
 const GIFT_NOTICE: u8 = 0x92;
@@ -89,6 +90,17 @@ pub enum ServerFrame {
         nonce: u32,
         /// The server's clock, in microseconds since 1970 UTC.
         server_time_us: u64,
+    },
+    /// When the round that runs, or the next one, begins and ends. `round` 0: none is scheduled.
+    Round {
+        /// Its place in the schedule, from 1.
+        round: u16,
+        /// The server's clock, in microseconds since 1970 UTC.
+        server_time_us: u64,
+        /// Its begin, by that clock; 0 where there is no round.
+        start_us: u64,
+        /// Its end; 0 where there is no round.
+        end_us: u64,
     },
     /// The server will close this connection; it is nobody's fault.
     GoAway {
@@ -265,7 +277,7 @@ fn fits(kind: u8, length: usize) -> Option<bool> {
         USER_LIMIT | ERROR => length == 8,
         PONG => length == 16,
         GIFT_REFUSED | GIFT_CLOSED | GIFT_LISTED => length == 20,
-        GIFT_OPENED => length == 32,
+        GIFT_OPENED | ROUND => length == 32,
         _ => return None,
     })
 }
@@ -281,6 +293,7 @@ impl ServerFrame {
             Self::SponsorLimit { .. } => SPONSOR_LIMIT,
             Self::Overloaded { .. } => OVERLOADED,
             Self::Pong { .. } => PONG,
+            Self::Round { .. } => ROUND,
             Self::GoAway { .. } => GO_AWAY,
             Self::Error { .. } => ERROR,
             Self::GiftSent { .. } => GIFT_SENT,
@@ -332,6 +345,12 @@ impl ServerFrame {
             }
             Self::UserLimit { sequence } => encoded.put(sequence.to_le_bytes()),
             Self::Pong { nonce, server_time_us } => encoded.put(nonce.to_le_bytes()).put(server_time_us.to_le_bytes()),
+            Self::Round { round, server_time_us, start_us, end_us } => encoded
+                .put(round.to_le_bytes())
+                .put([0; 2])
+                .put(server_time_us.to_le_bytes())
+                .put(start_us.to_le_bytes())
+                .put(end_us.to_le_bytes()),
             Self::GoAway { reason, retry_after_ms } => {
                 encoded.put((reason as u16).to_le_bytes()).put([0; 2]).put(retry_after_ms.to_le_bytes())
             }
@@ -400,6 +419,14 @@ impl ServerFrame {
             SPONSOR_LIMIT => Self::SponsorLimit { sequence: fields.u32(), retry_after_ms: fields.u32() },
             OVERLOADED => Self::Overloaded { sequence: fields.u32(), retry_after_ms: fields.u32() },
             PONG => Self::Pong { nonce: fields.u32(), server_time_us: fields.u64() },
+            ROUND => {
+                let (round, reserved) = (fields.u16(), fields.u16());
+                if reserved != 0 {
+                    return Err(WireError::Reserved { kind });
+                }
+                let (server_time_us, start_us, end_us) = (fields.u64(), fields.u64(), fields.u64());
+                Self::Round { round, server_time_us, start_us, end_us }
+            }
             GO_AWAY => {
                 Self::GoAway { reason: code(&mut fields, kind, GoAwayReason::from_code)?, retry_after_ms: fields.u32() }
             }
@@ -464,6 +491,9 @@ impl ServerFrame {
             }
             Self::Envelope { sequence, envelope, shown_again, .. } => {
                 envelope.amount.0 != 0 && (!*shown_again || *sequence == 0)
+            }
+            Self::Round { round, start_us, end_us, .. } => {
+                (*round == 0 && *start_us == 0 && *end_us == 0) || (*round != 0 && *start_us < *end_us)
             }
             Self::GiftOpened { share, luckiest, shares, remaining, .. } => {
                 share.0 != 0 && luckiest.0 >= share.0 && *remaining < *shares

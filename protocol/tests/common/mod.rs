@@ -138,6 +138,8 @@ pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
         GoAwayReason::Stopping,
         GoAwayReason::Idle,
         GoAwayReason::Replaced,
+        GoAwayReason::Dismissed,
+        GoAwayReason::Barred,
     ]);
     let waits = || (any::<u32>(), any::<u32>());
     prop_oneof![
@@ -156,6 +158,12 @@ pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
         waits().prop_map(|(sequence, retry_after_ms)| ServerFrame::Overloaded { sequence, retry_after_ms }),
         (any::<u32>(), any::<u64>()).prop_map(|(nonce, server_time_us)| ServerFrame::Pong { nonce, server_time_us }),
         (reason, any::<u32>()).prop_map(|(reason, retry_after_ms)| ServerFrame::GoAway { reason, retry_after_ms }),
+        (1_u16.., any::<u64>(), 0..u64::MAX).prop_map(|(round, server_time_us, start_us)| ServerFrame::Round {
+            round,
+            server_time_us,
+            start_us,
+            end_us: start_us + 1,
+        }),
         (code, any::<u8>()).prop_map(|(code, kind)| ServerFrame::Error { code, kind }),
         gift_frame(),
     ]

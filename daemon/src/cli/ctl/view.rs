@@ -51,6 +51,12 @@ fn write_screen(out: &mut String, status: &Status) -> std::fmt::Result {
     let source =
         if issue.by_operator { format!("operator's; planned {}", issue.planned) } else { "planned".to_owned() };
     writeln!(out, "envelopes    {:>11.1}/s won, rate {} ({source})", issue.issued_per_s, issue.rate)?;
+    if let Some(round) = &status.round {
+        writeln!(out, "round        {round}")?;
+    }
+    if !status.playbooks.is_empty() {
+        writeln!(out, "playbooks    {}", status.playbooks.join(", "))?;
+    }
     writeln!(out, "stock        {:>11} with the SETs, {} not dealt", grouped(issue.stock), grouped(issue.unissued))?;
     writeln!(
         out,
@@ -165,6 +171,8 @@ mod tests {
                 unissued: 9_000_000,
                 stock: 540,
             },
+            round: None,
+            playbooks: vec!["calm".to_owned()],
             ledger: Ledger {
                 commits_per_s: 198.5,
                 commit_p50_us: 256,
@@ -189,7 +197,7 @@ mod tests {
     fn it_is_one_screen_however_many_sets_there_are() {
         for sets in [0, 1, 54, 256] {
             let screen = screen(&status(sets));
-            assert!(screen.lines().count() <= 24, "{} lines:\n{screen}", screen.lines().count());
+            assert!(screen.lines().count() <= 25, "{} lines:\n{screen}", screen.lines().count());
             for line in screen.lines() {
                 assert!(line.len() <= 80, "{} columns: {line}", line.len());
             }
