@@ -45,6 +45,10 @@ deb: build ## Debian packages of the server and of the load generator, into targ
 deb-check: deb ## Install, upgrade, remove and purge them in a chroot; lintian (root)
 	./deploy/package-check.sh
 
+HISTORIES ?= 100000
+gift-histories: ## Gifts against a reference model: HISTORIES=100000 of sends, opens, repeats, expiries and crashes
+	HONGBAO_GIFT_HISTORIES=$(HISTORIES) $(CARGO) test --release --locked -p hongbaod --lib gift_histories -- --nocapture
+
 SEEDS ?= 100000
 sim: ## Run the whole daemon from SEEDS=100000 seeds on a simulated disk, network and clock, with faults
 	$(CARGO) run --profile sim --locked -p hongbao-sim -- --seeds $(SEEDS)

@@ -1,7 +1,9 @@
 //! Counters that one thread writes and any thread reads: plain loads and stores, no read-modify-write, no lock. Each thread's
 //! cells stand on cache lines of their own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use hongbao_protocol::wire::{GiftClosed, GiftRefusal};
 
 use crate::admin::Command;
 
@@ -83,11 +85,15 @@ pub enum CloseReason {
     Dismissed,
     /// An operator barred its user.
     Barred,
+    /// The user logged in on another connection.
+    Replaced,
+    /// It left a long frame unfinished for so long that others needed the room.
+    Unfinished,
 }
 
 impl CloseReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Peer,
         Self::Broken,
         Self::Protocol,
@@ -98,6 +104,8 @@ impl CloseReason {
         Self::Stopping,
         Self::Dismissed,
         Self::Barred,
+        Self::Replaced,
+        Self::Unfinished,
     ];
 
     /// Its label value in the metrics.
@@ -113,6 +121,8 @@ impl CloseReason {
             Self::Stopping => "stopping",
             Self::Dismissed => "dismissed",
             Self::Barred => "barred",
+            Self::Replaced => "replaced",
+            Self::Unfinished => "unfinished",
         }
     }
 }
@@ -161,6 +171,30 @@ pub struct SetCells {
     pub wins_undelivered: Cell,
     /// Earlier wins shown again after a login.
     pub wins_shown_again: Cell,
+    /// Sends of gifts received.
+    pub gift_sends: Cell,
+    /// Opens of gifts received.
+    pub gift_opens: Cell,
+    /// Questions for waiting gifts received.
+    pub gift_lists: Cell,
+    /// Sends answered with a new gift.
+    pub gifts_sent: Cell,
+    /// Sends answered with a gift sent before.
+    pub gifts_sent_again: Cell,
+    /// Sends answered with a refusal, by its code less 1.
+    pub gifts_refused: [Cell; GiftRefusal::ALL.len()],
+    /// Opens answered with a share.
+    pub gifts_opened: Cell,
+    /// Opens answered with a share told before.
+    pub gifts_opened_again: Cell,
+    /// Opens answered with no share, by the code less 1.
+    pub gifts_closed: [Cell; GiftClosed::ALL.len()],
+    /// Notices of new gifts sent to their recipients.
+    pub notices_delivered: Cell,
+    /// Notices of new gifts whose recipient's connection was gone.
+    pub notices_missed: Cell,
+    /// Notices in lists.
+    pub notices_listed: Cell,
     /// Cents in the envelopes answered.
     pub cents_answered: Cell,
     /// Envelopes held now.
@@ -195,6 +229,77 @@ pub struct SetCells {
     pub turn_completions: HistogramCells<16>,
 }
 
+/// Where the money of gifts has gone. Sent = opened + refunded + pending; won + paid by the house = balances + pending. Pairs are a
+/// number and the cents in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GiftTotals {
+    /// Gifts sent.
+    pub sent: (u64, u64),
+    /// Shares opened.
+    pub opened: (u64, u64),
+    /// Gifts of which something went back.
+    pub refunded: (u64, u64),
+    /// Gifts that wait to be opened or refunded, and cents left in them.
+    pub pending: (u64, u64),
+    /// Cents that the house paid, less what it got back.
+    pub house_cents: u64,
+    /// Cents in the balances of all users.
+    pub balances_cents: u64,
+    /// Cents in all wins.
+    pub won_cents: u64,
+}
+
+/// [`GiftTotals`] that are read as they were at one moment, though other threads read while they change: a reader that meets a change
+/// looks again.
+#[derive(Debug, Default)]
+pub struct GiftCells {
+    /// Odd during a change.
+    version: AtomicU64,
+    values: [Cell; 11],
+}
+
+impl GiftCells {
+    /// Writer only.
+    pub fn publish(&self, totals: &GiftTotals) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        let GiftTotals { sent, opened, refunded, pending, house_cents, balances_cents, won_cents } = *totals;
+        let pairs = [sent, opened, refunded, pending];
+        let single = [house_cents, balances_cents, won_cents];
+        let values = pairs.into_iter().flat_map(|(number, cents)| [number, cents]).chain(single);
+        for (cell, value) in self.values.iter().zip(values) {
+            cell.set(value);
+        }
+        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+
+    /// All of one moment; of a recent one, where the writer did nothing but change them meanwhile.
+    pub fn read(&self) -> GiftTotals {
+        const LOOKS_MAX: u32 = 10_000;
+        let mut totals = GiftTotals::default();
+        for _ in 0..LOOKS_MAX {
+            let before = self.version.load(Ordering::Acquire);
+            let value = |index: usize| self.values[index].get();
+            totals = GiftTotals {
+                sent: (value(0), value(1)),
+                opened: (value(2), value(3)),
+                refunded: (value(4), value(5)),
+                pending: (value(6), value(7)),
+                house_cents: value(8),
+                balances_cents: value(9),
+                won_cents: value(10),
+            };
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        totals
+    }
+}
+
 /// What the ledger counts.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -217,6 +322,14 @@ pub struct LedgerCells {
     pub refused_halted: Cell,
     /// Logins answered.
     pub logins: Cell,
+    /// Where the money of gifts is.
+    pub gifts: GiftCells,
+    /// Notices of new gifts handed to the SET of the recipient's connection.
+    pub notices_sent: Cell,
+    /// Notices of new gifts for users who have not logged in since the start.
+    pub notices_absent: Cell,
+    /// Notices dropped because too many waited for room.
+    pub notices_dropped: Cell,
     /// Users with at least one win.
     pub users: Cell,
     /// Commits to the journal.

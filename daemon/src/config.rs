@@ -13,7 +13,7 @@ use hongbao_protocol::ServerId;
 use serde::Serialize;
 
 pub use live::LIVE_KEYS;
-pub use settings::{Descriptors, JournalWrite, LogFormat, LogLevel, Settings};
+pub use settings::{Descriptors, GiftFunding, JournalWrite, LogFormat, LogLevel, Settings};
 pub use shape::{SPREAD_DEVIATIONS, Shape, places_for};
 pub use validate::{Host, LISTENERS_AND_FILES, connections_beyond_files};
 
@@ -76,6 +76,12 @@ pub struct Config {
     pub journal_write: JournalWrite,
     /// Threads that the SETs share; where it was not said, as many as there are cores.
     pub set_threads: Option<u32>,
+    /// Who pays for gifts.
+    pub gift_funding: GiftFunding,
+    /// How long a gift can be opened.
+    pub gift_life: Period,
+    /// Gifts that may wait to be opened.
+    pub gifts_pending: Count,
     /// Cores of the SETs.
     pub pin: Pin,
     /// How long an orderly stop may take.
@@ -151,6 +157,9 @@ impl Config {
             journal_segment_size: settings.journal_segment_size.unwrap_or(Size(64 << 20)),
             journal_write: settings.journal_write.unwrap_or(JournalWrite::Dsync),
             set_threads: settings.set_threads,
+            gift_funding: settings.gift_funding.unwrap_or(GiftFunding::Balance),
+            gift_life: settings.gift_life.unwrap_or(Period::micros(limits::GIFT_LIFE_US)),
+            gifts_pending: settings.gifts_pending.unwrap_or(Count(limits::GIFTS_PENDING_MAX as u32)),
             pin: settings.pin.unwrap_or(Pin::Auto),
             drain_timeout: settings.drain_timeout.unwrap_or(Period::seconds(10)),
             log_format: settings.log_format.unwrap_or(LogFormat::Auto),

@@ -26,10 +26,10 @@ pub const fn ledger_requests_per_set(sets: usize) -> usize {
     }
 }
 
-/// Verdicts on their way to one SET: room for the answer to every queued request, and for one login's earlier wins.
+/// Verdicts on their way to one SET: room for the answer to every queued request, and for one login's earlier wins and gifts.
 /// The ledger takes a request only where the answer has room, so a full queue delays and never loses.
 pub const fn ledger_verdicts_per_set(requests: usize) -> usize {
-    requests + EARLIER_WINS_SHOWN_MAX as usize + 1
+    requests + LEDGER_LOGIN_VERDICTS_MAX
 }
 
 /// Commands from control to one thread.
@@ -227,7 +227,14 @@ pub const LEDGER_IDLE_WAIT_US: u32 = 50_000;
 pub const LEDGER_BLOCKED_WAIT_US: u32 = 1_000;
 
 /// Verdict slots that the answer to a login takes at most.
-pub const LEDGER_LOGIN_VERDICTS_MAX: usize = EARLIER_WINS_SHOWN_MAX as usize + 1;
+pub const LEDGER_LOGIN_VERDICTS_MAX: usize = EARLIER_WINS_SHOWN_MAX as usize + 1 + LEDGER_LIST_VERDICTS_MAX;
+
+/// Verdict slots that a list of gifts takes at most.
+pub const LEDGER_LIST_VERDICTS_MAX: usize = GIFTS_SHOWN_MAX + 1;
+
+/// Notices of gifts that wait for room in a verdict queue, over all SETs; what does not fit is dropped and counted, and the
+/// recipient finds the gift in the next list.
+pub const NOTICES_WAITING_MAX: usize = 65_536;
 
 /// Segments that a snapshot covers newly, at least.
 pub const SNAPSHOT_SEGMENTS_MIN: usize = 4;
@@ -254,6 +261,42 @@ pub const RECONCILE_CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a line of a claims file, at most.
 pub const CLAIM_LINE_BYTES_MAX: usize = 4096;
 
+// Gifts.
+
+/// Cents in one gift, at most: 11 thousand million of the usual unit.
+pub const GIFT_CENTS_MAX: u64 = 1 << 40;
+
+/// Cents that the house may have in gifts and in what was opened of them, so that with all that is won the sum fits 64 bits.
+pub const HOUSE_CENTS_MAX: u64 = 1 << 62;
+
+/// How long a gift can be opened where the configuration says nothing, in microseconds: 24 hours.
+pub const GIFT_LIFE_US: u64 = 24 * 60 * 60 * 1_000_000;
+
+/// Gifts that may wait to be opened where the configuration says nothing: half a gigabyte, address space until it is used.
+pub const GIFTS_PENDING_MAX: u64 = 4_000_000;
+
+/// Gifts remembered after all was opened or refunded, for those who ask again: the latest of them, up to 120 MB.
+pub const GIFTS_FINISHED_KEPT_MAX: usize = 1_000_000;
+
+/// A user's latest gifts whose request numbers are known again.
+pub const GIFT_REQUESTS_REMEMBERED: u32 = 16;
+
+/// Gifts in one list, which also follows each login.
+pub const GIFTS_SHOWN_MAX: usize = 16;
+
+/// Steps that the walk to a list's beginning takes, at most.
+pub const GIFT_LIST_STEPS_MAX: u32 = 1024;
+
+/// Gifts refunded in one turn of the ledger, so that many that end together do not hold up the wins.
+pub const REFUNDS_PER_TURN: usize = 256;
+
+/// More cannot be configured.
+pub const GIFTS_PENDING_BOUND: u64 = 100_000_000;
+
+const _: () = assert!(GIFTS_PENDING_MAX <= GIFTS_PENDING_BOUND);
+const _: () =
+    assert!(GIFTS_PENDING_BOUND + (GIFTS_FINISHED_KEPT_MAX as u64) < u32::MAX as u64 / 32, "places fit 32 bits");
+
 const _: () = assert!(JOURNAL_BLOCK_BYTES_MAX.is_multiple_of(JOURNAL_PAGE_BYTES));
 const _: () = assert!(JOURNAL_SEGMENT_BYTES.is_multiple_of(JOURNAL_PAGE_BYTES as u64));
 const _: () = assert!(JOURNAL_SEGMENT_BYTES_MIN >= JOURNAL_BLOCK_BYTES_MAX as u64, "every block fits an empty segment");
@@ -263,6 +306,14 @@ const _: () = assert!(
 );
 
 // The SET.
+
+/// Of a SET's queue to the ledger, one part in so many is kept for claims and logins when gifts fill it.
+pub const LEDGER_REQUESTS_KEPT_SHARE: usize = 4;
+
+/// Starts of long frames that a SET keeps until their rest arrives.
+pub const LONG_FRAMES_PER_SET: usize = 32;
+
+const _: () = assert!(LONG_FRAMES_PER_SET <= u8::MAX as usize, "a place fits a byte");
 
 /// Places kept, beyond the configured connections, for telling those who find every place taken to come back later. When
 /// these are taken too, the SET stops accepting and newcomers wait in the kernel's backlog.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hongbao_protocol::{Envelope, Receipt, UserId};
+use hongbao_protocol::wire::{GiftClosed, GiftRefusal};
+use hongbao_protocol::{Cents, Envelope, GiftId, Receipt, UserId};
 use hongbao_uring::{Doorbell, Token};
 use rtrb::{Consumer, Producer};
 
@@ -31,7 +32,58 @@ pub enum Request {
         /// Who logs in.
         user: UserId,
     },
+    /// May this user send this gift? `GiftTo` for all the recipients follow at once: see [`gift_entries`].
+    GiftSend {
+        /// Connection that asked.
+        caller: Token,
+        /// The sender.
+        user: UserId,
+        /// The sender's number for it.
+        request: u64,
+        /// What is to be in it.
+        total: Cents,
+        /// Over how many shares.
+        shares: u16,
+        /// How many recipients.
+        recipients: u8,
+    },
+    /// Recipients of the gift before it; those beyond its number mean nothing.
+    GiftTo {
+        /// The next of them.
+        users: [UserId; GIFT_USERS_PER_ENTRY],
+    },
+    /// What is this user's share of a gift?
+    GiftOpen {
+        /// Connection that asked.
+        caller: Token,
+        /// Who opens.
+        user: UserId,
+        /// What.
+        gift: GiftId,
+    },
+    /// Which gifts wait for this user?
+    GiftList {
+        /// Connection that asked.
+        caller: Token,
+        /// Who asks.
+        user: UserId,
+        /// The client's number for the question.
+        request: u32,
+        /// Only those behind this one.
+        after: GiftId,
+    },
 }
+
+/// Recipients that one entry of the queue holds.
+pub const GIFT_USERS_PER_ENTRY: usize = 5;
+
+/// Entries of the queue that a gift for so many recipients takes.
+pub const fn gift_entries(recipients: usize) -> usize {
+    1 + recipients.div_ceil(GIFT_USERS_PER_ENTRY)
+}
+
+const _: () =
+    assert!(size_of::<Request>() <= 48 && size_of::<Verdict>() <= 64, "the queues' memory is reckoned with this");
 
 /// The ledger's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +129,83 @@ pub enum Verdict {
         envelope: Envelope,
         /// Proof for the client.
         receipt: Receipt,
+    },
+    /// The user has logged in on another connection: this one is to go. It may be gone already.
+    Replaced {
+        /// The older connection.
+        caller: Token,
+    },
+    /// The gift is sent, and that is on the disk.
+    GiftSent {
+        /// As in the request.
+        caller: Token,
+        /// As in the request.
+        request: u64,
+        /// Its id.
+        gift: GiftId,
+        /// In how many seconds what nobody opens goes back.
+        expires_in_s: u32,
+        /// Whether it was sent before, by the same request.
+        again: bool,
+    },
+    /// The gift was not sent.
+    GiftRefused {
+        /// As in the request.
+        caller: Token,
+        /// As in the request.
+        request: u64,
+        /// Why.
+        reason: GiftRefusal,
+    },
+    /// A gift waits for the user of this connection. Nobody asked: the connection may be gone.
+    GiftNotice {
+        /// A recipient's connection.
+        caller: Token,
+        /// Which gift.
+        gift: GiftId,
+        /// Who sent it.
+        sender: UserId,
+        /// In how many seconds it is over.
+        expires_in_s: u32,
+        /// Whether it belongs to a list.
+        listed: bool,
+    },
+    /// The share is the user's, and that is on the disk.
+    GiftOpened {
+        /// As in the request.
+        caller: Token,
+        /// As in the request.
+        gift: GiftId,
+        /// The share.
+        share: Cents,
+        /// The largest share so far.
+        luckiest: Cents,
+        /// Shares of the gift.
+        shares: u8,
+        /// Those nobody has opened yet.
+        remaining: u8,
+        /// Whether the user had opened it before.
+        again: bool,
+    },
+    /// The open brought no share.
+    GiftClosed {
+        /// As in the request.
+        caller: Token,
+        /// As in the request.
+        gift: GiftId,
+        /// Why.
+        reason: GiftClosed,
+    },
+    /// The end of a list; its notices came before.
+    GiftListed {
+        /// As in the request or login.
+        caller: Token,
+        /// As in the request; 0 behind a login.
+        request: u32,
+        /// How many notices there were.
+        shown: u32,
+        /// How many gifts wait.
+        pending: u32,
     },
 }
 

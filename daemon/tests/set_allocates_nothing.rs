@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hongbao_protocol::wire::ClientFrame;
-use hongbao_protocol::{Cents, Envelope, EnvelopeId, Receipt, SponsorId, UserId};
+use hongbao_protocol::wire::{ClientFrame, Recipients};
+use hongbao_protocol::{Cents, Envelope, EnvelopeId, GiftId, Receipt, SponsorId, UserId};
 use hongbao_uring::{Doorbell, ListenOptions, Listener, Pace, RingOptions};
 use hongbaod::cells::SetCells;
 use hongbaod::limits::REFUSED_AT_ONCE;
@@ -43,7 +43,11 @@ fn play_clients(address: SocketAddr, stop: &AtomicBool) {
             // The pong comes at once; a win or a refusal comes when the ledger has spoken and something else wakes the SET.
             let shake = ClientFrame::Shake { sequence: round }.encode();
             let ping = ClientFrame::Ping { nonce: round }.encode();
-            let frames = [shake.as_bytes(), ping.as_bytes()].concat();
+            let recipients = Recipients::new(&[UserId(900), UserId(901), UserId(902)]).expect("three");
+            let (request, total) = (u64::from(round), Cents(30));
+            let send = ClientFrame::GiftSend { request, total, shares: 3, recipients }.encode();
+            let open = ClientFrame::GiftOpen { gift: GiftId(request) }.encode();
+            let frames = [send.as_bytes(), open.as_bytes(), shake.as_bytes(), ping.as_bytes()].concat();
             let piece = if user % 10 == 0 { 1 } else { frames.len() };
             frames.chunks(piece).try_for_each(|piece| stream.write_all(piece)).expect("sent");
         }
@@ -79,6 +83,22 @@ fn play_ledger_and_feeder(
                     let envelope = Envelope { id: EnvelopeId(0), sponsor: SponsorId(1), amount: Cents(100) };
                     verdicts.push(Verdict::Earlier { caller, envelope, receipt }).expect("room");
                 }
+                Request::GiftSend { caller, request, .. } => {
+                    let (gift, expires_in_s) = (GiftId(request), 60);
+                    verdicts
+                        .push(Verdict::GiftSent { caller, request, gift, expires_in_s, again: false })
+                        .expect("room");
+                    let sender = UserId(1);
+                    let notice = Verdict::GiftNotice { caller, gift, sender, expires_in_s, listed: false };
+                    verdicts.push(notice).expect("room");
+                }
+                Request::GiftOpen { caller, gift, .. } => {
+                    let (share, luckiest) = (Cents(1), Cents(2));
+                    let (shares, remaining, again) = (3, 1, false);
+                    let opened = Verdict::GiftOpened { caller, gift, share, luckiest, shares, remaining, again };
+                    verdicts.push(opened).expect("room");
+                }
+                Request::GiftTo { .. } | Request::GiftList { .. } => {}
                 Request::Claim { caller, sequence, envelope, .. } if sequence % 3 == 0 => {
                     verdicts.push(Verdict::Won { caller, sequence, envelope, wins: 1, receipt }).expect("room");
                 }
@@ -152,5 +172,6 @@ fn a_set_at_work_allocates_nothing() {
     others.join().expect("the ledger went on");
     assert_eq!(counted.count_total, 0, "{counted:?}");
     assert!(cells.answered_envelope.get() > 100 && cells.answered_sponsor_limit.get() > 100);
+    assert!(cells.gifts_sent.get() > 100 && cells.gifts_opened.get() > 100 && cells.notices_delivered.get() > 100);
     assert!(cells.connections_opened.get() > CLIENTS + 100, "connections came and went meanwhile");
 }

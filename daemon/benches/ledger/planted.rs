@@ -242,7 +242,7 @@ impl Journal {
         let writer = JournalWriter::new(ChainPoint::START, JournalId::new(CAMPAIGN, 1, 1), 1, SEGMENT_BYTES);
         let block = vec![0; BlockHeader::BYTES + BlockHeader::PAYLOAD_BYTES_MAX];
         let mut journal = Self { folder, writer, block, payload_bytes: 0, records: 0 };
-        journal.add(&Record::Binding(Binding { campaign: CAMPAIGN, server: SERVER, time_us: 1 }));
+        journal.add(&Record::Binding(Binding { campaign: CAMPAIGN, server: SERVER, gift_key: [1; 16], time_us: 1 }));
         journal
     }
 

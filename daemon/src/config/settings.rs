@@ -80,6 +80,15 @@ pub struct Settings {
     /// Threads that the SETs share, each with every n-th SET [default: one a core]
     #[arg(long, env = "HONGBAO_SET_THREADS", value_name = "N")]
     pub set_threads: Option<u32>,
+    /// Who pays for gifts: their senders, out of what they won, or the house, for tests and campaigns [default: balance]
+    #[arg(long, env = "HONGBAO_GIFT_FUNDING", value_enum, value_name = "WHO")]
+    pub gift_funding: Option<GiftFunding>,
+    /// How long a gift can be opened; then what is left goes back [default: 24h]
+    #[arg(long, env = "HONGBAO_GIFT_LIFE", value_name = "TIME")]
+    pub gift_life: Option<Period>,
+    /// Gifts that may wait to be opened, all together; 128 bytes of memory each [default: 4M]
+    #[arg(long, env = "HONGBAO_GIFTS_PENDING", value_name = "N")]
+    pub gifts_pending: Option<Count>,
     /// Cores that SETs are pinned to: auto (where one is left over for other threads), off, or a list as in 0,2-5 [default: auto]
     #[arg(long, env = "HONGBAO_PIN", value_name = "CORES")]
     pub pin: Option<Pin>,
@@ -125,6 +134,9 @@ impl Settings {
             journal_segment_size: self.journal_segment_size.or(lower.journal_segment_size),
             journal_write: self.journal_write.or(lower.journal_write),
             set_threads: self.set_threads.or(lower.set_threads),
+            gift_funding: self.gift_funding.or(lower.gift_funding),
+            gift_life: self.gift_life.or(lower.gift_life),
+            gifts_pending: self.gifts_pending.or(lower.gifts_pending),
             pin: self.pin.or(lower.pin),
             drain_timeout: self.drain_timeout.or(lower.drain_timeout),
             log_format: self.log_format.or(lower.log_format),
@@ -177,6 +189,16 @@ pub enum JournalWrite {
     Dsync,
     /// A write and, linked to it, an fdatasync.
     Fdatasync,
+}
+
+/// Who pays for the gifts that users send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GiftFunding {
+    /// The sender, out of what was won, opened and refunded, less what was sent.
+    Balance,
+    /// The house: no balance falls, and what nobody opens goes back to it.
+    House,
 }
 
 /// How log lines look.

@@ -97,24 +97,24 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
         ("login-timeout", config.login_timeout, Period::millis(100), Period::millis(limits::DEADLINE_MS_MAX.into())),
         ("idle-timeout", config.idle_timeout, Period::millis(100), Period::millis(limits::DEADLINE_MS_MAX.into())),
         ("latency-budget", config.latency_budget, Period::seconds(0), Period::seconds(1)),
+        ("gift-life", config.gift_life, Period::seconds(1), Period::seconds(366 * 24 * 3600)),
         ("drain-timeout", config.drain_timeout, Period::millis(100), Period::seconds(3600)),
     ] {
         check((least..=most).contains(&period), &|| {
             format!("{name} is {period}: it must be between {least} and {most}")
         });
     }
-    problems.extend(rounds::problems(&config.rounds));
-    problems.extend(playbook_problems(&config.playbooks));
-    let mut check = |good: bool, problem: &dyn Fn() -> String| {
-        if !good {
-            problems.push(problem());
-        }
-    };
+    let (pending, most) = (u64::from(config.gifts_pending.0), limits::GIFTS_PENDING_BOUND);
+    check((1..=most).contains(&pending), &|| {
+        format!("gifts-pending is {pending}: it must be between 1 and {most}; to send none for a while, pause gifts")
+    });
     let segment = config.journal_segment_size;
     let (least, most) = (Size(limits::JOURNAL_SEGMENT_BYTES_MIN), Size(limits::JOURNAL_SEGMENT_BYTES_MAX));
     check((least..=most).contains(&segment) && segment.0.is_multiple_of(4096), &|| {
         format!("journal-segment-size is {segment}: it must be a multiple of 4KiB between {least} and {most}")
     });
+    problems.extend(rounds::problems(&config.rounds));
+    problems.extend(playbook_problems(&config.playbooks));
     problems
 }
 

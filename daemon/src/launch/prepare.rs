@@ -2,16 +2,18 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hongbao_uring::Listener;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::port;
-use crate::config::{Config, Folders, Host, JournalWrite};
+use crate::config::{Config, Folders, GiftFunding, Host, JournalWrite};
 use crate::exit::{Exit, Failure};
 use crate::feeder::{self, Scan};
 use crate::issued::IssuedBefore;
 use crate::ledger::accounts::Caps;
+use crate::ledger::gifts::GiftOptions;
 use crate::ledger::{Ledger, LedgerOptions, WritePath};
 use crate::preflight;
 use crate::service::Manager;
@@ -95,6 +97,12 @@ fn open_ledger(config: &Config, folders: &Folders) -> Result<Ledger, Failure> {
     options.write_path = match config.journal_write {
         JournalWrite::Dsync => WritePath::Direct,
         JournalWrite::Fdatasync => WritePath::Linked,
+    };
+    options.gifts = GiftOptions {
+        house_pays: config.gift_funding == GiftFunding::House,
+        life_us: u64::try_from(config.gift_life.0.as_micros()).unwrap_or(u64::MAX),
+        pending_max: config.gifts_pending.0.into(),
+        paused: Arc::default(),
     };
     Ok(Ledger::open(options)?)
 }

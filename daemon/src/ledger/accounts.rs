@@ -6,7 +6,10 @@
 
 use hongbao_protocol::{Cents, Envelope, EnvelopeId, SponsorId, UserId};
 
+use super::gifts::{GiftContradiction, Gifts};
+use super::journal::GiftSentRecord;
 use super::users::{User, Users};
+use crate::cells::GiftTotals;
 use crate::issued::IssuedSet;
 use crate::messages::Refusal;
 
@@ -28,6 +31,17 @@ impl Caps {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WinIndex(pub u32);
 
+/// Where the wins and gifts that are on the disk end, and where their money is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// Wins before it are.
+    pub wins: WinIndex,
+    /// Gifts with lower numbers are.
+    pub next_gift: u64,
+    /// Where the money is then.
+    pub totals: GiftTotals,
+}
+
 /// "No earlier win": one beyond the last index there can be.
 const NONE: u32 = u32::MAX;
 
@@ -47,9 +61,11 @@ const _: () = assert!(size_of::<Win>() == 24, "the module's text states the memo
 pub struct Accounts {
     caps: Caps,
     wins: Vec<Win>,
-    users: Users,
+    users: Users<User>,
     issued: IssuedSet,
     cents: Cents,
+    /// What users send each other, and their balances.
+    gifts: Gifts,
 }
 
 impl Accounts {
@@ -61,6 +77,7 @@ impl Accounts {
             users: Users::new(),
             issued: IssuedSet::default(),
             cents: Cents::ZERO,
+            gifts: Gifts::new(),
         }
     }
 
@@ -109,7 +126,7 @@ impl Accounts {
         }
         let index = self.wins.len() as u32;
         assert!(index != NONE, "one ledger holds fewer than 2^32 wins");
-        let entry = self.users.or_insert(user, User { newest: NONE, count: 0 });
+        let entry = self.users.or_insert_with(user, || User { newest: NONE, count: 0 });
         self.wins.push(Win {
             envelope: envelope.id,
             amount: envelope.amount,
@@ -118,7 +135,33 @@ impl Accounts {
         });
         *entry = User { newest: index, count: entry.count + 1 };
         self.cents = self.cents.checked_add(envelope.amount).expect("all money issued fits 64 bits of cents");
+        self.gifts.won(user, envelope.amount);
         Ok(entry.count)
+    }
+
+    /// What is durable once all that was booked is on the disk.
+    pub fn durable_when_flushed(&self) -> Durable {
+        Durable { wins: self.next_index(), next_gift: self.gifts.next_number(), totals: self.gifts.totals() }
+    }
+
+    /// Gifts and balances.
+    pub fn gifts(&self) -> &Gifts {
+        &self.gifts
+    }
+
+    /// Gifts and balances, to book in them.
+    pub fn gifts_mut(&mut self) -> &mut Gifts {
+        &mut self.gifts
+    }
+
+    /// What a user has to spend: won, opened and refunded, less what was sent.
+    pub fn balance(&self, user: UserId) -> Cents {
+        self.gifts.balance(user).unwrap_or_else(|| won(&self.wins, &self.users, user))
+    }
+
+    /// Books a gift that was decided, or read from the journal.
+    pub fn send_gift(&mut self, gift: &GiftSentRecord) -> Result<(), GiftContradiction> {
+        self.gifts.send(gift, &|user| won(&self.wins, &self.users, user))
     }
 
     /// Whether all wins of this user come before `durable`.
@@ -138,8 +181,7 @@ impl Accounts {
     }
 
     fn chain(&self, newest: u32) -> impl Iterator<Item = (u32, &Win)> {
-        let at = |index: u32| (index != NONE).then(|| (index, &self.wins[index as usize]));
-        std::iter::successors(at(newest), move |(_, win)| at(win.previous))
+        chain(&self.wins, newest)
     }
 
     /// The index that the next win will have; right after a flush of everything, the bound of what is durable.
@@ -171,6 +213,17 @@ impl Accounts {
     pub fn users(&self) -> u64 {
         self.users.len() as u64
     }
+}
+
+/// The wins of a user, from the newest on.
+fn chain(wins: &[Win], newest: u32) -> impl Iterator<Item = (u32, &Win)> {
+    let at = |index: u32| (index != NONE).then(|| (index, &wins[index as usize]));
+    std::iter::successors(at(newest), move |(_, win)| at(win.previous))
+}
+
+/// What a user has won in all.
+fn won(wins: &[Win], users: &Users<User>, user: UserId) -> Cents {
+    users.get(user).map(|entry| chain(wins, entry.newest).map(|(_, win)| win.amount).sum()).unwrap_or_default()
 }
 
 /// This envelope has been issued before.

@@ -306,8 +306,45 @@ fn show(data_dir: &Path, json: bool, output: &mut dyn Write) -> Result<(), Comma
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Line {
-    Binding { sequence: u64, campaign: u64, server: u16, time: String },
-    Win { sequence: u64, envelope: u64, sponsor: u32, user: u64, amount_cents: u64, time: String },
+    Binding {
+        sequence: u64,
+        campaign: u64,
+        server: u16,
+        time: String,
+    },
+    Win {
+        sequence: u64,
+        envelope: u64,
+        sponsor: u32,
+        user: u64,
+        amount_cents: u64,
+        time: String,
+    },
+    GiftSent {
+        sequence: u64,
+        gift: u64,
+        user: u64,
+        request: u64,
+        amount_cents: u64,
+        shares: u16,
+        recipients: Vec<u64>,
+        house_pays: bool,
+        expires: String,
+        time: String,
+    },
+    GiftOpened {
+        sequence: u64,
+        gift: u64,
+        user: u64,
+        amount_cents: u64,
+        time: String,
+    },
+    GiftRefunded {
+        sequence: u64,
+        gift: u64,
+        amount_cents: u64,
+        time: String,
+    },
 }
 
 impl Line {
@@ -327,6 +364,31 @@ impl Line {
                 user: win.user.0,
                 amount_cents: win.envelope.amount.0,
                 time: rfc3339(win.time_us),
+            },
+            Record::GiftSent(sent) => Self::GiftSent {
+                sequence,
+                gift: sent.gift.0,
+                user: sent.order.sender.0,
+                request: sent.order.request,
+                amount_cents: sent.order.total.0,
+                shares: sent.order.shares,
+                recipients: sent.order.recipients.as_slice().iter().map(|user| user.0).collect(),
+                house_pays: sent.house_pays,
+                expires: rfc3339(sent.expires_us),
+                time: rfc3339(sent.time_us),
+            },
+            Record::GiftOpened(opened) => Self::GiftOpened {
+                sequence,
+                gift: opened.gift.0,
+                user: opened.user.0,
+                amount_cents: opened.share.0,
+                time: rfc3339(opened.time_us),
+            },
+            Record::GiftRefunded(refunded) => Self::GiftRefunded {
+                sequence,
+                gift: refunded.gift.0,
+                amount_cents: refunded.amount.0,
+                time: rfc3339(refunded.time_us),
             },
         }
     }

@@ -1,11 +1,12 @@
 //! Group commit without a timer: while one batch is being flushed the next one forms, and leaves as soon as the disk is free. An
 //! idle disk takes a lone win at once; a busy one makes the batches larger by itself.
 
-use hongbao_protocol::{Cents, Envelope, UserId};
+use hongbao_protocol::{Cents, Envelope, GiftId, UserId};
 use hongbao_uring::{Disk, DiskBuffer, Token, WriteFailure};
 use thiserror::Error;
 
-use super::accounts::WinIndex;
+use super::accounts::Durable;
+use super::gifts::Opened;
 use super::journal::{BlockHeader, JournalWriter, Placed, Record, SegmentNumber, SegmentSource, WIN_BYTES, WinRecord};
 use crate::cells::LedgerCells;
 use crate::limits::{JOURNAL_BLOCK_BYTES_MAX, LEDGER_LOGINS_WAITING_MAX, LEDGER_SPARE_RETRY_US};
@@ -29,6 +30,10 @@ pub(super) enum Answer {
     Won { sequence: u32, user: UserId, envelope: Envelope, wins: u32 },
     /// A login of a user whose newest win is in this batch or in the one being flushed.
     Login { user: UserId },
+    /// A gift that was sent, now or by an earlier request that may be in this batch.
+    GiftSent { request: u64, gift: GiftId, again: bool },
+    /// A share that was opened, the same.
+    GiftOpened { gift: GiftId, opened: Opened, again: bool },
 }
 
 /// Records, and the answers that wait for them.
@@ -38,11 +43,12 @@ pub(super) struct Batch {
     buffer: Option<DiskBuffer>,
     payload_bytes: usize,
     pub(super) records: u32,
+    wins: u32,
     pub(super) cents: Cents,
     pub(super) waiting: Vec<Waiting>,
     logins: usize,
-    /// Bound of the wins that are durable with this batch.
-    pub(super) durable: WinIndex,
+    /// What is on the disk with this batch.
+    pub(super) durable: Durable,
     placed: Option<Placed>,
     begun_us: u64,
 }
@@ -74,10 +80,11 @@ impl Batch {
             buffer: Some(DiskBuffer::new(bounds.block_bytes)),
             payload_bytes: 0,
             records: 0,
+            wins: 0,
             cents: Cents::ZERO,
             waiting: Vec::with_capacity(bounds.payload_bytes() / WIN_BYTES + bounds.logins),
             logins: 0,
-            durable: WinIndex::default(),
+            durable: Durable::default(),
             placed: None,
             begun_us: 0,
         }
@@ -86,7 +93,8 @@ impl Batch {
     /// Makes it empty, for the next records.
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
-        (self.payload_bytes, self.records, self.logins, self.cents, self.placed) = (0, 0, 0, Cents::ZERO, None);
+        (self.payload_bytes, self.records, self.wins, self.logins) = (0, 0, 0, 0);
+        (self.cents, self.placed) = (Cents::ZERO, None);
     }
 }
 
@@ -156,7 +164,12 @@ impl<F: Clone, S: SegmentSource<File = F>> GroupCommit<F, S> {
 
     /// Whether one more win can be staged.
     pub(super) fn room_for_win(&self) -> Room {
-        let payload_bytes = self.forming.payload_bytes + WIN_BYTES;
+        self.room_for(WIN_BYTES)
+    }
+
+    /// Whether one more record can be staged.
+    pub(super) fn room_for(&self, record_bytes: usize) -> Room {
+        let payload_bytes = self.forming.payload_bytes + record_bytes;
         if payload_bytes > self.bounds.payload_bytes() {
             Room::Later
         } else if self.writer.fits(payload_bytes) || matches!(self.spare, Spare::Ready(..)) {
@@ -173,16 +186,28 @@ impl<F: Clone, S: SegmentSource<File = F>> GroupCommit<F, S> {
 
     /// Adds a win, for which there is room, and who waits for it.
     pub(super) fn stage_win(&mut self, win: WinRecord, waiting: Waiting) {
+        self.stage(&Record::Win(win), Some(waiting));
+        let batch = &mut self.forming;
+        batch.wins += 1;
+        batch.cents = batch.cents.checked_add(win.envelope.amount).expect("the accounts hold a larger sum");
+    }
+
+    /// Adds a record, for which there is room, and who waits for it, if anybody does.
+    pub(super) fn stage(&mut self, record: &Record, waiting: Option<Waiting>) {
         let batch = &mut self.forming;
         let buffer = batch.buffer.as_mut().expect("the forming batch has its buffer");
         let place = &mut buffer.bytes_mut()[BlockHeader::BYTES + batch.payload_bytes..];
-        batch.payload_bytes += Record::Win(win).encode(place);
+        batch.payload_bytes += record.encode(place);
         batch.records += 1;
-        batch.cents = batch.cents.checked_add(win.envelope.amount).expect("the accounts hold a larger sum");
-        batch.waiting.push(waiting);
+        batch.waiting.extend(waiting);
     }
 
-    /// Adds a login, for which there is room.
+    /// Whether every record is on the disk.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.is_flying() && self.forming.records == 0
+    }
+
+    /// Adds somebody who waits for what was staged before, for whom there is room: a login, or a repeated question.
     pub(super) fn stage_login(&mut self, waiting: Waiting) {
         self.forming.waiting.push(waiting);
         self.forming.logins += 1;
@@ -195,7 +220,7 @@ impl<F: Clone, S: SegmentSource<File = F>> GroupCommit<F, S> {
 
     /// Whether nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_flying() && self.forming.waiting.is_empty()
+        self.is_settled() && self.forming.waiting.is_empty()
     }
 
     /// Sends the forming batch off where it has anything and the disk is free. A batch of logins alone needs no disk: it is
@@ -203,11 +228,11 @@ impl<F: Clone, S: SegmentSource<File = F>> GroupCommit<F, S> {
     pub(super) fn launch(
         &mut self,
         disk: &mut impl Disk<File = F>,
-        durable: WinIndex,
+        durable: Durable,
         now_us: u64,
         cells: &LedgerCells,
     ) -> Option<&mut Batch> {
-        if self.is_flying() || self.forming.waiting.is_empty() {
+        if self.is_flying() || self.is_idle() {
             return None;
         }
         std::mem::swap(&mut self.forming, &mut self.flying);
@@ -255,8 +280,8 @@ impl<F: Clone, S: SegmentSource<File = F>> GroupCommit<F, S> {
             records: batch.records,
             failure,
         })?;
-        cells.wins.add(u64::from(batch.records));
-        cells.issued.add(u64::from(batch.records));
+        cells.wins.add(u64::from(batch.wins));
+        cells.issued.add(u64::from(batch.wins));
         cells.issued_cents.add(batch.cents.0);
         cells.commits.add(1);
         cells.journal_bytes.add(placed.length as u64);

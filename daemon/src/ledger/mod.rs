@@ -10,6 +10,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | `accounts` | who won what; the decision. Pure |
+//! | `gifts` | what users send each other, and everybody's balance; the decisions. Pure |
 //! | `journal` | records, blocks, segments: the format and its writing end |
 //! | `recovery` | the walk over the blocks; torn tail or damage. Pure |
 //! | `reading` | the walk over the files: snapshot, then segments |
@@ -30,11 +31,15 @@ mod backup;
 pub mod command;
 mod commit;
 pub mod compaction;
+mod desks;
+mod directory;
 mod error;
 pub mod files;
+pub mod gifts;
 pub mod journal;
 mod lock;
 mod open;
+mod post;
 mod reading;
 pub mod receipt;
 mod receipt_command;

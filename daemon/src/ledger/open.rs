@@ -15,6 +15,7 @@ use super::commit::{BatchBounds, CommitFailure};
 use super::compaction::Compactor;
 use super::error::LedgerError;
 use super::files::{Files, RealFiles};
+use super::gifts::GiftOptions;
 use super::journal::{
     Binding, BlockHeader, ChainPoint, JournalId, JournalWriter, Record, SegmentError, SegmentFile, SegmentFolder,
     SegmentNumber, SegmentSource, SpareMaker, WIN_BYTES,
@@ -50,6 +51,8 @@ pub struct LedgerOptions {
     pub wins_expected: usize,
     /// How much one commit takes.
     pub batch_bounds: BatchBounds,
+    /// What holds for gifts.
+    pub gifts: GiftOptions,
 }
 
 impl LedgerOptions {
@@ -62,6 +65,7 @@ impl LedgerOptions {
             write_path: WritePath::Direct,
             wins_expected: LEDGER_WINS_EXPECTED,
             batch_bounds: BatchBounds::default(),
+            gifts: GiftOptions::default(),
         }
     }
 }
@@ -79,6 +83,16 @@ impl Boot {
     /// Of this moment.
     pub fn now() -> Self {
         Self { unix_us: unix_us(), random: RandomState::new().hash_one(process::id()) }
+    }
+
+    /// What the shares of gifts are drawn by in a journal that is begun: nobody outside can tell it.
+    fn gift_key(&self, campaign: CampaignId) -> [u8; 16] {
+        let mut parts = [0; 24];
+        for (place, part) in parts.chunks_exact_mut(8).zip([self.random, self.unix_us, campaign.0]) {
+            place.copy_from_slice(&part.to_le_bytes());
+        }
+        let key = blake3::derive_key("hongbao 2026 gift key", &parts);
+        std::array::from_fn(|byte| key[byte])
     }
 }
 
@@ -193,7 +207,9 @@ impl Ledger {
             let (found_campaign, found_server) = (found.campaign, found.server);
             return Err(LedgerError::BoundElsewhere { data_dir, found_campaign, found_server, campaign, server });
         }
-        let binding = Binding { campaign, server, time_us: self.boot.unix_us };
+        let gift_key = self.boot.gift_key(campaign);
+        let binding = Binding { campaign, server, gift_key, time_us: self.boot.unix_us };
+        self.accounts.gifts_mut().bind(server, gift_key);
         let journal = JournalId::new(campaign, binding.time_us, self.boot.random);
         let mut writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
         let mut block = [0; JOURNAL_PAGE_BYTES];
@@ -283,7 +299,7 @@ impl Ledger {
         let spare = self.segments.iter().find(|segment| segment.number == self.point.segment.next());
         let spare = spare.map(|segment| open(segment.number).map(|file| (file, segment.bytes))).transpose()?;
         let writer = JournalWriter::new(self.point, journal, self.epoch, self.segment_bytes());
-        let bounds = self.options.batch_bounds;
+        let bounds = (self.options.batch_bounds, self.options.gifts);
         Ok(LedgerLoop::new(disk, self.accounts, (writer, file), (source, spare), bounds, sets, (cells, receipts)))
     }
 

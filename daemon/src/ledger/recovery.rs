@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use super::gifts::GiftContradiction;
 use super::journal::{
     Block, BlockError, BlockHeader, ChainPoint, Record, RecordError, RecordReader, SegmentNumber, Sequence,
 };
@@ -87,11 +88,14 @@ pub enum Contradiction {
     #[error("issues envelope {0} a second time")]
     IssuedTwice(hongbao_protocol::EnvelopeId),
     /// A binding that is not the first record, or a first record that is none.
-    #[error("is a win, but the first record says whom the journal belongs to")]
+    #[error("is no binding, but the first record says whom the journal belongs to")]
     Unbound,
     /// A second binding.
     #[error("binds the journal a second time")]
     BoundTwice,
+    /// A gift that cannot be.
+    #[error("{0}")]
+    Gift(#[from] GiftContradiction),
 }
 
 /// The journal is damaged: where, and how that is known.

@@ -73,10 +73,11 @@ impl Book<'_> {
         match record {
             Record::Binding(_) if self.binding.is_some() => Err(Contradiction::BoundTwice),
             Record::Binding(binding) => {
+                self.accounts.gifts_mut().bind(binding.server, binding.gift_key);
                 self.binding = Some(*binding);
                 Ok(())
             }
-            Record::Win(_) if self.binding.is_none() => Err(Contradiction::Unbound),
+            _ if self.binding.is_none() => Err(Contradiction::Unbound),
             Record::Win(win) => {
                 let refusal = self.accounts.over_cap(win.user, win.envelope.sponsor);
                 self.wins_over_cap += u64::from(matches!(refusal, Some(Refusal::UserLimit | Refusal::SponsorLimit)));
@@ -86,6 +87,9 @@ impl Book<'_> {
                 self.last_win_us = self.last_win_us.max(win.time_us);
                 Ok(())
             }
+            Record::GiftSent(sent) => Ok(self.accounts.send_gift(sent)?),
+            Record::GiftOpened(opened) => Ok(self.accounts.gifts_mut().open(opened)?),
+            Record::GiftRefunded(refunded) => Ok(self.accounts.gifts_mut().refund(refunded)?),
         }
     }
 }

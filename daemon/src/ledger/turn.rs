@@ -5,19 +5,22 @@
 
 use std::sync::Arc;
 
-use hongbao_protocol::{Cents, Envelope, UserId};
-use hongbao_uring::{Disk, DiskEvent, Token, Wait};
+use hongbao_protocol::Cents;
+use hongbao_uring::{Disk, DiskEvent, Wait};
 
-use super::accounts::{Accounts, Caps, WinIndex};
+use super::accounts::{Accounts, Caps, Durable};
 use super::commit::{Answer, Batch, BatchBounds, CommitFailure, GroupCommit, Room, Waiting};
-use super::journal::{JournalWriter, SegmentSource, WinRecord};
+use super::desks::{Desks, Known, SetDesk};
+use super::gifts::{GiftClock, GiftOptions, GiftRules};
+use super::journal::{GIFT_SENT_BYTES_MAX, JournalWriter, SegmentSource, WinRecord};
+use super::post::gift_verdict;
 use super::receipt::Receipts;
 use crate::cells::LedgerCells;
 use crate::limits::{
-    EARLIER_WINS_SHOWN_MAX, LEDGER_BLOCKED_WAIT_US, LEDGER_IDLE_WAIT_US, LEDGER_LOGIN_VERDICTS_MAX,
+    LEDGER_BLOCKED_WAIT_US, LEDGER_IDLE_WAIT_US, LEDGER_LIST_VERDICTS_MAX, LEDGER_LOGIN_VERDICTS_MAX,
     LEDGER_REQUESTS_PER_SET_AND_TURN,
 };
-use crate::messages::{LedgerCommand, LedgerSetEnds, Refusal, Request, Verdict};
+use crate::messages::{LedgerCommand, LedgerSetEnds, Refusal, Request, Verdict, gift_entries};
 use crate::planted::{Bug, is_planted};
 
 /// The time of a turn.
@@ -40,40 +43,6 @@ pub struct LedgerSummary {
     pub wins: u64,
 }
 
-/// One SET, seen from the ledger.
-struct SetDesk {
-    ends: LedgerSetEnds,
-    /// Verdict slots promised to answers that wait for the disk.
-    reserved: usize,
-    /// Its first request waits for room in its verdict queue.
-    blocked: bool,
-    /// It got verdicts in this turn.
-    answered: bool,
-}
-
-impl SetDesk {
-    /// Verdict slots not promised to anyone. A SET that is gone takes everything: nobody reads it.
-    fn free(&self) -> usize {
-        if self.ends.verdicts.is_abandoned() {
-            return usize::MAX;
-        }
-        self.ends.verdicts.slots() - self.reserved
-    }
-
-    fn answer(&mut self, verdict: Verdict) {
-        let pushed = self.ends.verdicts.push(verdict);
-        assert!(pushed.is_ok() || self.ends.verdicts.is_abandoned(), "room was kept for every verdict");
-        self.answered = true;
-    }
-
-    fn answer_login(&mut self, caller: Token, (user, wins): (UserId, u32), shown: &[Envelope], receipts: &Receipts) {
-        self.answer(Verdict::Account { caller, wins, shown: shown.len() as u32 });
-        for envelope in shown {
-            self.answer(Verdict::Earlier { caller, envelope: *envelope, receipt: receipts.of(user, envelope) });
-        }
-    }
-}
-
 /// Whether a request was taken from its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
@@ -87,16 +56,19 @@ enum Taken {
 /// The single writer.
 pub struct LedgerLoop<D: Disk, S> {
     disk: D,
-    accounts: Accounts,
-    commit: GroupCommit<D::File, S>,
-    sets: Vec<SetDesk>,
-    cells: Arc<LedgerCells>,
-    /// Wins before it are on the disk.
-    durable: WinIndex,
+    pub(super) accounts: Accounts,
+    pub(super) commit: GroupCommit<D::File, S>,
+    pub(super) desks: Desks,
+    pub(super) cells: Arc<LedgerCells>,
+    /// What is on the disk.
+    durable: Durable,
     /// Whose turn is first.
     first: usize,
-    shown: Vec<Envelope>,
     receipts: Receipts,
+    gifts: GiftOptions,
+    clock: GiftClock,
+    /// The time that gifts live by, in microseconds since 1970, as of this turn.
+    time_us: u64,
 }
 
 impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
@@ -106,7 +78,7 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         accounts: Accounts,
         journal: (JournalWriter, D::File),
         segments: (S, Option<(D::File, u64)>),
-        bounds: BatchBounds,
+        (bounds, gifts): (BatchBounds, GiftOptions),
         sets: Vec<LedgerSetEnds>,
         (cells, receipts): (Arc<LedgerCells>, Receipts),
     ) -> Self {
@@ -115,29 +87,38 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         cells.issued_cents.set(accounts.cents().0);
         cells.users.set(accounts.users());
         cells.journal_segments.set(u64::from(journal.0.point().segment.0));
+        let durable = accounts.durable_when_flushed();
+        cells.gifts.publish(&durable.totals);
+        let newest_us = accounts.gifts().newest_us();
         Self {
             disk,
-            durable: accounts.next_index(),
+            durable,
             accounts,
             commit: GroupCommit::new(journal.0, journal.1, segments.0, segments.1, bounds),
-            sets: sets.into_iter().map(|ends| SetDesk { ends, reserved: 0, blocked: false, answered: false }).collect(),
+            desks: Desks::new(sets),
             cells,
             first: 0,
-            shown: Vec::with_capacity(EARLIER_WINS_SHOWN_MAX as usize),
             receipts,
+            gifts,
+            clock: GiftClock::new(newest_us),
+            time_us: newest_us,
         }
     }
 
     /// One turn. An error ends the process: see [`CommitFailure`].
     pub fn turn(&mut self, now: Now) -> Result<(), CommitFailure> {
+        self.time_us = self.clock.read(now);
         self.reap(now)?;
+        self.desks.push_late();
         self.commit.tend_spare(now.monotonic_us, &self.cells);
+        self.refund_what_is_over(self.time_us);
         self.take_requests(now);
-        let durable = self.accounts.next_index();
+        let durable = self.accounts.durable_when_flushed();
         if let Some(batch) = self.commit.launch(&mut self.disk, durable, now.monotonic_us, &self.cells) {
-            deliver(batch, (&self.accounts, &self.receipts), &mut self.sets, &mut self.shown, &self.cells);
+            let known = Known { durable: self.durable, time_us: self.time_us };
+            deliver(batch, (&self.accounts, &self.receipts), known, &mut self.desks, &self.cells);
         }
-        for set in self.sets.iter_mut().filter(|set| set.answered) {
+        for set in self.desks.sets.iter_mut().filter(|set| set.answered) {
             set.answered = false;
             self.disk.ring_doorbell(&set.ends.doorbell);
         }
@@ -155,24 +136,40 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         let Some((buffer, outcome)) = written else { return Ok(()) };
         let batch = self.commit.land(buffer, outcome, now.monotonic_us, &self.cells)?;
         self.durable = batch.durable;
-        deliver(batch, (&self.accounts, &self.receipts), &mut self.sets, &mut self.shown, &self.cells);
+        self.cells.gifts.publish(&self.durable.totals);
+        let known = Known { durable: self.durable, time_us: self.time_us };
+        deliver(batch, (&self.accounts, &self.receipts), known, &mut self.desks, &self.cells);
         self.cells.users.set(self.accounts.users());
         Ok(())
     }
 
+    /// What may be told, and when it is.
+    pub(super) fn known(&self) -> Known {
+        Known { durable: self.durable, time_us: self.time_us }
+    }
+
+    /// What holds for gifts now.
+    pub(super) fn gift_rules(&self) -> GiftRules {
+        self.gifts.rules()
+    }
+
+    /// How long a gift that is sent now can be opened, in microseconds.
+    pub(super) fn gift_life_us(&self) -> u64 {
+        self.gifts.life_us
+    }
+
     /// Takes requests from every SET in turn, a bounded number of each, beginning with another one every time.
     fn take_requests(&mut self, now: Now) {
-        let count = self.sets.len();
+        let count = self.desks.sets.len();
         for step in 0..count {
             let set = (self.first + step) % count;
-            self.sets[set].blocked = false;
-            let mut free = self.sets[set].free();
+            self.desks.sets[set].blocked = false;
             for _ in 0..LEDGER_REQUESTS_PER_SET_AND_TURN {
-                match self.take(set, &mut free, now) {
+                match self.take(set, now) {
                     Taken::Yes => {}
                     Taken::No => break,
                     Taken::Blocked => {
-                        self.sets[set].blocked = true;
+                        self.desks.sets[set].blocked = true;
                         break;
                     }
                 }
@@ -182,27 +179,40 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
     }
 
     /// Takes the next request of a SET, unless there is none or no room for what it leads to.
-    fn take(&mut self, set: usize, free: &mut usize, now: Now) -> Taken {
-        let Ok(request) = self.sets[set].ends.requests.peek().copied() else { return Taken::No };
-        let slots = match request {
-            Request::Claim { .. } => 1,
-            Request::Login { .. } => LEDGER_LOGIN_VERDICTS_MAX,
+    fn take(&mut self, set: usize, now: Now) -> Taken {
+        let Ok(request) = self.desks.sets[set].ends.requests.peek().copied() else { return Taken::No };
+        let (slots, entries) = match request {
+            Request::Login { .. } => (LEDGER_LOGIN_VERDICTS_MAX, 1),
+            Request::GiftList { .. } => (LEDGER_LIST_VERDICTS_MAX, 1),
+            Request::GiftSend { recipients, .. } => (1, gift_entries(recipients.into())),
+            Request::Claim { .. } | Request::GiftOpen { .. } => (1, 1),
+            Request::GiftTo { .. } => unreachable!("recipients are taken with their gift"),
         };
-        if *free < slots {
+        if self.desks.sets[set].free() < slots {
             return Taken::Blocked;
         }
-        let used = match request {
+        let taken = match request {
             Request::Claim { .. } => self.claim(set, request, now),
             Request::Login { .. } => self.login(set, request),
+            Request::GiftSend { .. } => self.send_gift(set, request, self.time_us),
+            Request::GiftOpen { caller, user, gift } => self.open_gift(set, caller, (user, gift), self.time_us),
+            Request::GiftList { caller, user, request, after } => {
+                let known = self.known();
+                self.desks.list((set, caller), user, (request, after), &self.accounts, known);
+                Some(())
+            }
+            Request::GiftTo { .. } => None,
         };
-        let Some(used) = used else { return Taken::No };
-        *free -= used;
-        self.sets[set].ends.requests.pop().expect("the request was just looked at");
+        if taken.is_none() {
+            return Taken::No;
+        }
+        let requests = &mut self.desks.sets[set].ends.requests;
+        requests.read_chunk(entries).expect("they were just looked at").commit_all();
         Taken::Yes
     }
 
-    /// Decides a claim. Returns the verdict slots used or reserved; `None` where the batch is full.
-    fn claim(&mut self, set: usize, request: Request, now: Now) -> Option<usize> {
+    /// Decides a claim; `None` where the batch is full.
+    fn claim(&mut self, set: usize, request: Request, now: Now) -> Option<()> {
         let Request::Claim { caller, sequence, user, envelope } = request else { unreachable!("the caller looked") };
         let decision = match self.accounts.decide(user, &envelope) {
             Ok(()) => match self.commit.room_for_win() {
@@ -214,8 +224,8 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         };
         if let Err(refusal) = decision {
             self.count_refusal(refusal);
-            self.sets[set].answer(Verdict::Refused { caller, sequence, envelope, refusal });
-            return Some(1);
+            self.desks.sets[set].answer(Verdict::Refused { caller, sequence, envelope, refusal });
+            return Some(());
         }
         let wins = self.accounts.apply(user, &envelope).expect("just decided that it was not issued before");
         let answer = Answer::Won { sequence, user, envelope, wins };
@@ -223,30 +233,28 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
         self.commit.stage_win(win, Waiting { set: set as u16, caller, answer });
         if is_planted(Bug::AnswerBeforeFlush) {
             let receipt = self.receipts.of(user, &envelope);
-            self.sets[set].answer(Verdict::Won { caller, sequence, envelope, wins, receipt });
+            self.desks.sets[set].answer(Verdict::Won { caller, sequence, envelope, wins, receipt });
         } else {
-            self.sets[set].reserved += 1;
+            self.desks.sets[set].reserved += 1;
         }
-        Some(1)
+        Some(())
     }
 
-    /// Answers a login, or lets it wait for the disk: nobody is told of a win that could still be lost. Returns the verdict slots
-    /// used or reserved; `None` where too many wait.
-    fn login(&mut self, set: usize, request: Request) -> Option<usize> {
+    /// Answers a login, or lets it wait for the disk: nobody is told of a win that could still be lost. `None` where too many wait.
+    fn login(&mut self, set: usize, request: Request) -> Option<()> {
         let Request::Login { caller, user } = request else { unreachable!("the caller looked") };
-        if self.accounts.is_settled(user, self.durable) {
-            let limit = EARLIER_WINS_SHOWN_MAX as usize;
-            let wins = self.accounts.settled(user, self.durable, limit, &mut self.shown);
-            self.sets[set].answer_login(caller, (user, wins), &self.shown, &self.receipts);
-            self.cells.logins.add(1);
-            return Some(self.shown.len() + 1);
+        self.desks.login(user, set, caller, &self.cells);
+        if self.accounts.is_settled(user, self.durable.wins) {
+            let known = self.known();
+            self.desks.answer_login((set, caller), user, (&self.accounts, &self.receipts), known, &self.cells);
+            return Some(());
         }
         if !self.commit.room_for_login() {
             return None;
         }
         self.commit.stage_login(Waiting { set: set as u16, caller, answer: Answer::Login { user } });
-        self.sets[set].reserved += LEDGER_LOGIN_VERDICTS_MAX;
-        Some(LEDGER_LOGIN_VERDICTS_MAX)
+        self.desks.sets[set].reserved += LEDGER_LOGIN_VERDICTS_MAX;
+        Some(())
     }
 
     fn count_refusal(&self, refusal: Refusal) {
@@ -267,8 +275,8 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
 
     /// How long the next enter may wait. Look after the doorbell was told that this thread goes to sleep.
     pub fn wait(&self) -> Wait {
-        let mut timeout_us = LEDGER_IDLE_WAIT_US;
-        for set in &self.sets {
+        let mut timeout_us = if self.desks.has_late() { LEDGER_BLOCKED_WAIT_US } else { LEDGER_IDLE_WAIT_US };
+        for set in &self.desks.sets {
             if set.blocked {
                 timeout_us = timeout_us.min(LEDGER_BLOCKED_WAIT_US);
             } else if !set.ends.requests.is_empty() && self.takes_more() {
@@ -279,13 +287,13 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
     }
 
     fn takes_more(&self) -> bool {
-        self.commit.room_for_win() != Room::Later && self.commit.room_for_login()
+        self.commit.room_for(GIFT_SENT_BYTES_MAX) != Room::Later && self.commit.room_for_login()
     }
 
     /// Whether every SET has ended and all is flushed and answered.
     pub fn is_finished(&self) -> bool {
         let ended = |set: &SetDesk| set.ends.requests.is_abandoned() && set.ends.requests.is_empty();
-        self.commit.is_idle() && self.sets.iter().all(ended)
+        self.commit.is_idle() && self.desks.sets.iter().all(ended)
     }
 
     /// The disk, for its enter.
@@ -303,26 +311,36 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
 fn deliver(
     batch: &mut Batch,
     (accounts, receipts): (&Accounts, &Receipts),
-    sets: &mut [SetDesk],
-    shown: &mut Vec<Envelope>,
+    known: Known,
+    desks: &mut Desks,
     cells: &LedgerCells,
 ) {
+    let known = Known { durable: batch.durable, ..known };
     for waiting in &batch.waiting {
-        let set = &mut sets[usize::from(waiting.set)];
-        let caller = waiting.caller;
+        let (set, caller) = (usize::from(waiting.set), waiting.caller);
         match waiting.answer {
             Answer::Won { .. } if is_planted(Bug::AnswerBeforeFlush) => {}
             Answer::Won { sequence, user, envelope, wins } => {
-                set.reserved -= 1;
+                let desk = &mut desks.sets[set];
+                desk.reserved -= 1;
                 let receipt = receipts.of(user, &envelope);
-                set.answer(Verdict::Won { caller, sequence, envelope, wins, receipt });
+                desk.answer(Verdict::Won { caller, sequence, envelope, wins, receipt });
             }
             Answer::Login { user } => {
-                set.reserved -= LEDGER_LOGIN_VERDICTS_MAX;
-                let wins = accounts.settled(user, batch.durable, EARLIER_WINS_SHOWN_MAX as usize, shown);
-                set.answer_login(caller, (user, wins), shown, receipts);
-                cells.logins.add(1);
+                desks.sets[set].reserved -= LEDGER_LOGIN_VERDICTS_MAX;
+                desks.answer_login((set, caller), user, (accounts, receipts), known, cells);
             }
+            answer @ (Answer::GiftSent { .. } | Answer::GiftOpened { .. }) => {
+                let desk = &mut desks.sets[set];
+                desk.reserved -= 1;
+                desk.answer(gift_verdict(caller, answer, accounts, known).expect("an answer about gifts"));
+            }
+        }
+    }
+    // Notices last: they take the room that nobody was promised.
+    for waiting in &batch.waiting {
+        if let Answer::GiftSent { gift, again: false, .. } = waiting.answer {
+            desks.notify(gift, accounts, known.time_us, cells);
         }
     }
     batch.clear();

@@ -1,6 +1,6 @@
-//! The users who have won: many hash tables that grow one at a time.
+//! What is kept of each user: many hash tables that grow one at a time.
 //!
-//! One table with room for all from the start would be touched all over by the first few wins, since a hash spreads them: sixty
+//! One table with room for all from the start would be touched all over by the first few users, since a hash spreads them: sixty
 //! thousand winners in room for four million made 70 MB resident. Tables that grow stay as small as what is in them; and as there are
 //! many, a growth moves a small part of the users (a millisecond at four million), which the ledger's clients do not notice.
 
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use hongbao_protocol::UserId;
 
 /// Tables; a power of two.
-const TABLES: usize = 64;
+pub(super) const TABLES: usize = 64;
 
 /// A user's wins.
 #[derive(Clone, Copy, Debug)]
@@ -20,22 +20,26 @@ pub(super) struct User {
     pub(super) count: u32,
 }
 
-/// All of them.
+/// Something of each user.
 #[derive(Debug)]
-pub(super) struct Users(Vec<HashMap<UserId, User>>);
+pub(super) struct Users<V>(Vec<HashMap<UserId, V>>);
 
-impl Users {
+impl<V> Users<V> {
     pub(super) fn new() -> Self {
         Self((0..TABLES).map(|_| HashMap::new()).collect())
     }
 
-    pub(super) fn get(&self, user: UserId) -> Option<&User> {
+    pub(super) fn get(&self, user: UserId) -> Option<&V> {
         self.0[table_of(user)].get(&user)
     }
 
-    /// The user's entry, `first` where it had none.
-    pub(super) fn or_insert(&mut self, user: UserId, first: User) -> &mut User {
-        self.0[table_of(user)].entry(user).or_insert(first)
+    pub(super) fn get_mut(&mut self, user: UserId) -> Option<&mut V> {
+        self.0[table_of(user)].get_mut(&user)
+    }
+
+    /// The user's entry; made by `first` where there was none.
+    pub(super) fn or_insert_with(&mut self, user: UserId, first: impl FnOnce() -> V) -> &mut V {
+        self.0[table_of(user)].entry(user).or_insert_with(first)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -44,7 +48,7 @@ impl Users {
 }
 
 /// User ids follow each other or share their low bits; the top bits of their products with the golden ratio do neither.
-fn table_of(user: UserId) -> usize {
+pub(super) fn table_of(user: UserId) -> usize {
     (user.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - TABLES.ilog2())) as usize
 }
 
@@ -56,8 +60,8 @@ mod tests {
     fn users_with_near_or_round_ids_are_spread_over_the_tables() {
         for step in [1, 20, 64, 1 << 16, 1 << 32] {
             let mut users = Users::new();
-            for index in 0..64_000 {
-                users.or_insert(UserId(index * step), User { newest: index as u32, count: 1 });
+            for index in 0..64_000_u64 {
+                users.or_insert_with(UserId(index * step), || index);
             }
             let fullest = users.0.iter().map(HashMap::len).max().unwrap_or_default();
             assert!(users.len() == 64_000 && fullest < 2000, "{fullest} of 64,000 in one of 64 tables at step {step}");

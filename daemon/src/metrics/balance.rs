@@ -2,7 +2,7 @@
 
 use hongbao_protocol::Cents;
 
-use crate::cells::{FeederCells, LedgerCells};
+use crate::cells::{FeederCells, GiftTotals, LedgerCells};
 
 /// Envelopes and the money in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,10 @@ pub struct Balance {
     pub unissued: Amount,
     /// In blocks that are damaged.
     pub damaged: Amount,
-    /// Seeded cents less the sum of the others. Anything but 0 is a defect.
+    /// What users sent each other, and their balances.
+    pub gifts: GiftTotals,
+    /// Seeded cents less the sum of their places; where these agree, what is missing among gifts and balances. Anything but 0 is a
+    /// defect.
     pub difference_cents: i128,
 }
 
@@ -69,12 +72,22 @@ impl Balance {
             out.minus(won).unwrap_or_default(),
             of(&feeder.unissued, &feeder.unissued_cents),
             of(&feeder.damaged, &feeder.damaged_cents),
+            ledger.gifts.read(),
         )
     }
 
-    fn new(seeded: Amount, issued: Amount, with_sets: Amount, unissued: Amount, damaged: Amount) -> Self {
+    fn new(
+        seeded: Amount,
+        issued: Amount,
+        with_sets: Amount,
+        unissued: Amount,
+        damaged: Amount,
+        gifts: GiftTotals,
+    ) -> Self {
         let found = [issued, with_sets, unissued, damaged].map(|amount| i128::from(amount.cents)).iter().sum::<i128>();
-        Self { seeded, issued, with_sets, unissued, damaged, difference_cents: i128::from(seeded.cents) - found }
+        let differences = [i128::from(seeded.cents) - found].into_iter().chain(gift_differences(&gifts));
+        let difference_cents = differences.into_iter().find(|difference| *difference != 0).unwrap_or(0);
+        Self { seeded, issued, with_sets, unissued, damaged, gifts, difference_cents }
     }
 
     /// The places, each with its label value.
@@ -83,12 +96,37 @@ impl Balance {
     }
 }
 
+/// What was sent less where it is, and what was won or paid by the house less where that is.
+fn gift_differences(gifts: &GiftTotals) -> [i128; 2] {
+    let sum = |parts: &[u64]| parts.iter().map(|part| i128::from(*part)).sum::<i128>();
+    [
+        sum(&[gifts.sent.1]) - sum(&[gifts.opened.1, gifts.refunded.1, gifts.pending.1]),
+        sum(&[gifts.won_cents, gifts.house_cents]) - sum(&[gifts.balances_cents, gifts.pending.1]),
+    ]
+}
+
 impl std::fmt::Display for Balance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let part = |amount: Amount| format!("{} ({} envelopes)", Cents(amount.cents), amount.envelopes);
         write!(f, "seeded {}", part(self.seeded))?;
         for (index, (place, amount)) in self.places().into_iter().enumerate() {
             write!(f, " {} {} {}", if index == 0 { "=" } else { "+" }, place.replace('_', " "), part(amount))?;
+        }
+        let gifts = &self.gifts;
+        if gifts.sent.0 > 0 {
+            let part = |(number, cents): (u64, u64), of: &str| format!("{} ({number} {of})", Cents(cents));
+            write!(
+                f,
+                "; gifts sent {} = opened {} + refunded {} + pending {}; won {} + paid by the house {} = balances {} + pending {}",
+                part(gifts.sent, "gifts"),
+                part(gifts.opened, "shares"),
+                part(gifts.refunded, "gifts"),
+                part(gifts.pending, "gifts"),
+                Cents(gifts.won_cents),
+                Cents(gifts.house_cents),
+                Cents(gifts.balances_cents),
+                Cents(gifts.pending.1)
+            )?;
         }
         if self.difference_cents != 0 {
             write!(f, "; DIFFERENCE {} cents", self.difference_cents)?;
@@ -146,5 +184,27 @@ mod tests {
         ledger.issued_cents.set(200 + 351);
         assert_eq!(Balance::read(&ledger, &feeder, BEFORE).difference_cents, -1, "one cent more issued than dealt");
         assert!(Balance::read(&ledger, &feeder, BEFORE).to_string().contains("DIFFERENCE"));
+    }
+
+    #[test]
+    fn a_cent_astray_among_gifts_shows() {
+        let (ledger, feeder) = cells();
+        let right = GiftTotals {
+            sent: (3, 100),
+            opened: (4, 60),
+            refunded: (1, 10),
+            pending: (1, 30),
+            house_cents: 20,
+            balances_cents: 290,
+            won_cents: 300,
+        };
+        let difference = |gifts: GiftTotals| {
+            ledger.gifts.publish(&gifts);
+            Balance::read(&ledger, &feeder, BEFORE).difference_cents
+        };
+        assert_eq!(difference(right), 0);
+        assert_eq!(difference(GiftTotals { opened: (4, 61), ..right }), -1);
+        assert_eq!(difference(GiftTotals { balances_cents: 289, ..right }), 1);
+        assert_eq!(difference(GiftTotals { house_cents: 19, ..right }), -1);
     }
 }

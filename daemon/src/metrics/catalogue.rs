@@ -118,6 +118,19 @@ catalogue! {
         "Wins beyond the caps in force, found in the journal at the start: a cap was lowered, or one was breached.";
     DATA_FREE = Gauge "hongbao_data_free_bytes" "bytes" [] "Free space of the file system that holds the ledger, for this user.";
     DATA_SIZE = Gauge "hongbao_data_size_bytes" "bytes" [] "Size of the file system that holds the ledger.";
+    GIFT_SENDS = Counter "hongbao_gift_sends_total" "gifts" ["outcome"]
+        "Sends of gifts answered, by outcome: sent, sent_again for a repeated request, or why they were refused.";
+    GIFT_OPENS = Counter "hongbao_gift_opens_total" "shares" ["outcome"]
+        "Opens of gifts answered, by outcome: opened, opened_again for a repeated open, or why there was no share.";
+    GIFT_NOTICES = Counter "hongbao_gift_notices_total" "notices" ["outcome"]
+        "Notices of gifts: delivered, listed at a login or on demand, missed by a connection that had gone, absent where the user never logged in, or dropped.";
+    GIFTS = Gauge "hongbao_gifts" "gifts" ["state"]
+        "Gifts and shares, durably, earlier runs included: gifts sent, shares opened, gifts refunded in part or whole, gifts pending.";
+    GIFT_CENTS = Gauge "hongbao_gift_cents" "cents" ["state"]
+        "Money of gifts by where it is: sent is opened plus refunded plus pending.";
+    GIFT_HOUSE_CENTS = Gauge "hongbao_gift_house_cents" "cents" [] "Money that the house paid for gifts, less what came back to it.";
+    USER_BALANCES_CENTS = Gauge "hongbao_user_balances_cents" "cents" []
+        "Money that all users have: won, opened and refunded, less sent. With what is pending it is what was won and what the house paid.";
     JOURNAL_COMMITS = Counter "hongbao_journal_commits_total" "commits" [] "Commits to the journal: one flush each, many wins.";
     JOURNAL_BYTES = Counter "hongbao_journal_bytes_total" "bytes" [] "Bytes written to the journal, padding included.";
     JOURNAL_SEGMENTS = Gauge "hongbao_journal_segments" "files" [] "Journal segments in use now.";

@@ -1,5 +1,6 @@
 //! One scrape: sums the cells of all threads and publishes them. Nothing here runs on a thread that serves clients.
 
+use hongbao_protocol::wire::{GiftClosed, GiftRefusal};
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
@@ -28,6 +29,7 @@ pub(super) fn scrape(registry: &Registry) -> String {
     requests(registry, publish);
     rings(registry, publish);
     ledger(registry, publish);
+    gifts(registry, publish);
     seeds(registry, publish);
     control(registry, publish);
     tcp(publish);
@@ -89,9 +91,14 @@ fn connections(registry: &Registry, publish: Publish<'_>) {
 
 fn requests(registry: &Registry, publish: Publish<'_>) {
     let sum = |cell: fn(&SetCells) -> &Cell| total(registry, cell);
-    for (kind, received) in
-        [("hello", sum(|set| &set.hellos)), ("shake", sum(|set| &set.shakes)), ("ping", sum(|set| &set.pings))]
-    {
+    for (kind, received) in [
+        ("hello", sum(|set| &set.hellos)),
+        ("shake", sum(|set| &set.shakes)),
+        ("ping", sum(|set| &set.pings)),
+        ("gift_send", sum(|set| &set.gift_sends)),
+        ("gift_open", sum(|set| &set.gift_opens)),
+        ("gift_list", sum(|set| &set.gift_lists)),
+    ] {
         publish.counter(&catalogue::REQUESTS, &[kind], received);
     }
     publish.counter(&catalogue::BAD_FRAMES, &[], sum(|set| &set.bad_frames));
@@ -150,6 +157,41 @@ fn ledger(registry: &Registry, publish: Publish<'_>) {
     publish.gauge(&catalogue::DATA_FREE, &[], space.free_bytes as f64);
     publish.gauge(&catalogue::DATA_SIZE, &[], space.size_bytes as f64);
     publish.gauge(&catalogue::JOURNAL_HALTED, &[], ledger.halted.get() as f64);
+}
+
+fn gifts(registry: &Registry, publish: Publish<'_>) {
+    let sum = |cell: fn(&SetCells) -> &Cell| total(registry, cell);
+    publish.counter(&catalogue::GIFT_SENDS, &["sent"], sum(|set| &set.gifts_sent));
+    publish.counter(&catalogue::GIFT_SENDS, &["sent_again"], sum(|set| &set.gifts_sent_again));
+    for reason in GiftRefusal::ALL {
+        let refused = total(registry, |set| &set.gifts_refused[reason as usize - 1]);
+        publish.counter(&catalogue::GIFT_SENDS, &[reason.name()], refused);
+    }
+    publish.counter(&catalogue::GIFT_OPENS, &["opened"], sum(|set| &set.gifts_opened));
+    publish.counter(&catalogue::GIFT_OPENS, &["opened_again"], sum(|set| &set.gifts_opened_again));
+    for reason in GiftClosed::ALL {
+        let closed = total(registry, |set| &set.gifts_closed[reason as usize - 1]);
+        publish.counter(&catalogue::GIFT_OPENS, &[reason.name()], closed);
+    }
+    let ledger = &registry.ledger;
+    for (outcome, notices) in [
+        ("delivered", sum(|set| &set.notices_delivered)),
+        ("listed", sum(|set| &set.notices_listed)),
+        ("missed", sum(|set| &set.notices_missed)),
+        ("absent", ledger.notices_absent.get()),
+        ("dropped", ledger.notices_dropped.get()),
+    ] {
+        publish.counter(&catalogue::GIFT_NOTICES, &[outcome], notices);
+    }
+    let totals = ledger.gifts.read();
+    for (state, (number, cents)) in
+        [("sent", totals.sent), ("opened", totals.opened), ("refunded", totals.refunded), ("pending", totals.pending)]
+    {
+        publish.gauge(&catalogue::GIFTS, &[state], number as f64);
+        publish.gauge(&catalogue::GIFT_CENTS, &[state], cents as f64);
+    }
+    publish.gauge(&catalogue::GIFT_HOUSE_CENTS, &[], totals.house_cents as f64);
+    publish.gauge(&catalogue::USER_BALANCES_CENTS, &[], totals.balances_cents as f64);
 }
 
 fn seeds(registry: &Registry, publish: Publish<'_>) {

@@ -31,6 +31,9 @@ pub(super) struct Partial {
 }
 
 impl Partial {
+    /// The length that stands for a frame kept elsewhere.
+    const ELSEWHERE: u8 = u8::MAX;
+
     pub(super) fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -39,13 +42,24 @@ impl Partial {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// Keeps `rest`, the start of a frame; false where that frame is longer than a SET takes.
+    /// Keeps `rest`, the start of a frame; false where it is too long.
     #[must_use]
     pub(super) fn keep(&mut self, rest: &[u8]) -> bool {
         let Some(place) = self.bytes.get_mut(..rest.len()) else { return false };
         place.copy_from_slice(rest);
         self.length = rest.len() as u8;
         true
+    }
+
+    /// Notes where the start of a long frame is kept.
+    pub(super) fn keep_elsewhere(&mut self, place: u8) {
+        self.bytes[0] = place;
+        self.length = Self::ELSEWHERE;
+    }
+
+    /// Where the start of a long frame is kept.
+    pub(super) fn elsewhere(&self) -> Option<u8> {
+        (self.length == Self::ELSEWHERE).then_some(self.bytes[0])
     }
 }
 

@@ -33,6 +33,12 @@ impl<N: Network> Reactor<N> {
         self.send_away(slot, CloseReason::Full, last);
     }
 
+    /// Tells a connection that its user has logged in on another one.
+    pub(super) fn replaced(&mut self, slot: u32) {
+        let last = self.go_away(GoAwayReason::Replaced, slot);
+        self.send_away(slot, CloseReason::Replaced, last);
+    }
+
     /// A go-away frame with a time to stay away, spread over the connections.
     pub(super) fn go_away(&self, reason: GoAwayReason, slot: u32) -> ServerFrame {
         let spread = (mix(self.now.elapsed_us ^ u64::from(slot).rotate_left(32)) >> 32) * u64::from(AWAY_MS);
@@ -129,7 +135,7 @@ impl<N: Network> Reactor<N> {
     /// The next step of stopping: once the ledger has answered all claims, everyone is sent away, a bounded number a turn.
     pub(super) fn go_on_stopping(&mut self, tick: u32) {
         if let Phase::Finishing { deadline_tick } = self.phase
-            && (self.claims_pending == 0 || tick >= deadline_tick)
+            && (self.claims_pending + self.gifts_pending == 0 || tick >= deadline_tick)
         {
             self.phase = Phase::SendingAway { deadline_tick, next_slot: 0 };
         }

@@ -6,6 +6,8 @@
 //! | `reactor` | the loop: enter, reap, handle, flush; the only file that touches the ring |
 //! | `connection` | what a connection is, in 64 bytes |
 //! | `shake` | the decision about one shake, pure |
+//! | `gifts` | gifts on their way to the ledger and back |
+//! | `long_frames` | the starts of frames too long for a connection's own memory |
 //! | `stock` | the envelopes at hand, and their way back |
 //! | `orders` | what an operator tells it, carried out a bounded piece a turn |
 //! | `wheel` | deadlines |
@@ -14,6 +16,8 @@
 
 mod connection;
 mod departure;
+mod gifts;
+mod long_frames;
 mod moment;
 mod orders;
 mod reactor;

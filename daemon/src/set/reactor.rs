@@ -7,6 +7,7 @@ use hongbao_uring::{Completion, Errno, Event, Generation, Network, Pace, Receive
 use slab::Slab;
 
 use super::connection::{Connection, Flags, State};
+use super::long_frames::LongFrames;
 use super::moment::Moment;
 use super::orders::Orders;
 use super::stock::Stock;
@@ -68,6 +69,9 @@ pub struct Reactor<N: Network> {
     pub(super) now: Moment,
     pub(super) phase: Phase,
     pub(super) claims_pending: u32,
+    /// Sends and opens of gifts at the ledger.
+    pub(super) gifts_pending: u32,
+    pub(super) long_frames: LongFrames,
     /// Places for users; a few more are kept to refuse others with.
     places: u32,
     accepting: Accepting,
@@ -110,6 +114,8 @@ impl<N: Network> Reactor<N> {
             now: Moment { elapsed_us: 0, unix_us: 0 },
             phase: Phase::Running,
             claims_pending: 0,
+            gifts_pending: 0,
+            long_frames: LongFrames::new(),
             places,
             accepting: Accepting::Armed,
             generation: Generation::default(),

@@ -1,10 +1,13 @@
 //! What clients say and what they are answered: frames in, verdicts in, frames out.
 
-use hongbao_protocol::wire::{ClientFrame, Decoded, ErrorCode, ServerFrame, WireError, negotiate};
+use hongbao_protocol::wire::{
+    CLIENT_FRAME_BYTES_MAX, ClientFrame, Decoded, ErrorCode, ServerFrame, WireError, negotiate,
+};
 use hongbao_protocol::{Envelope, Receipt, UserId};
 use hongbao_uring::{Network, Received, Token};
 
 use super::connection::{Flags, State};
+use super::gifts::GiftOrder;
 use super::orders::barred;
 use super::reactor::{Phase, Reactor};
 use super::shake::{Decision, Shake, decide, retry_after_ms};
@@ -30,9 +33,12 @@ impl<N: Network> Reactor<N> {
                     self.take_frame(slot, &frame);
                 }
                 Ok(Decoded::Incomplete) => {
-                    if !self.connections[slot as usize].partial.keep(bytes) {
-                        let kind = bytes[2];
-                        self.protocol_error(slot, WireError::Kind { kind });
+                    let connection = &mut self.connections[slot as usize];
+                    if !connection.partial.keep(bytes) {
+                        let mut start = [0; CLIENT_FRAME_BYTES_MAX];
+                        let length = bytes.len();
+                        start[..length].copy_from_slice(bytes);
+                        self.keep_start(slot, &start[..length]);
                     }
                     return;
                 }
@@ -44,33 +50,47 @@ impl<N: Network> Reactor<N> {
     /// Joins the kept start of a frame with what arrived. Says how many of the new bytes went into it; `None` where it is still not
     /// whole, or was none.
     fn complete_partial(&mut self, slot: u32, received: &Received) -> Option<usize> {
-        use hongbao_protocol::wire::CLIENT_SHORT_FRAME_BYTES_MAX;
         let connection = &mut self.connections[slot as usize];
         if !connection.listens() {
             return None;
         }
-        let kept = std::mem::take(&mut connection.partial);
-        let kept = kept.as_bytes();
+        let partial = std::mem::take(&mut connection.partial);
+        let mut joined = [0; CLIENT_FRAME_BYTES_MAX];
+        let kept = if let Some(place) = partial.elsewhere() {
+            // One whose frame had to give way is closed, and does not listen.
+            self.long_frames.take(place, connection.token(slot), &mut joined)?
+        } else {
+            let kept = partial.as_bytes();
+            joined[..kept.len()].copy_from_slice(kept);
+            kept.len()
+        };
         let fresh = self.network.bytes(received);
-        let mut joined = [0; CLIENT_SHORT_FRAME_BYTES_MAX];
-        let length = (kept.len() + fresh.len()).min(CLIENT_SHORT_FRAME_BYTES_MAX);
-        joined[..kept.len()].copy_from_slice(kept);
-        joined[kept.len()..length].copy_from_slice(&fresh[..length - kept.len()]);
+        let length = (kept + fresh.len()).min(CLIENT_FRAME_BYTES_MAX);
+        joined[kept..length].copy_from_slice(&fresh[..length - kept]);
         match ClientFrame::decode(&joined[..length]) {
             Ok(Decoded::Frame(frame, taken)) => {
-                let taken = taken - kept.len();
                 self.take_frame(slot, &frame);
-                Some(taken)
+                Some(taken - kept)
             }
             Ok(Decoded::Incomplete) => {
-                if !connection.partial.keep(&joined[..length]) {
-                    self.protocol_error(slot, WireError::Kind { kind: joined[2] });
-                }
+                self.keep_start(slot, &joined[..length]);
                 None
             }
             Err(error) => {
                 self.protocol_error(slot, error);
                 None
+            }
+        }
+    }
+
+    /// Keeps the start of a frame whose rest is still to come.
+    fn keep_start(&mut self, slot: u32, start: &[u8]) {
+        let connection = &mut self.connections[slot as usize];
+        if !connection.partial.keep(start) {
+            let (place, given_way) = self.long_frames.keep(connection.token(slot), start);
+            connection.partial.keep_elsewhere(place);
+            if let Some(token) = given_way {
+                self.gave_way(token);
             }
         }
     }
@@ -96,9 +116,17 @@ impl<N: Network> Reactor<N> {
                 self.ends.cells.pings.add(1);
                 self.answer(slot, ServerFrame::Pong { nonce, server_time_us: self.now.unix_us });
             }
-            // Gifts are not served yet.
-            (_, ClientFrame::GiftSend { .. } | ClientFrame::GiftOpen { .. } | ClientFrame::GiftList { .. }) => {
-                self.protocol_error(slot, WireError::Kind { kind: frame.kind() });
+            (State::LoggingIn | State::Online, ClientFrame::GiftSend { request, total, shares, recipients }) => {
+                connection.deadline_tick = deadline_tick;
+                self.gift_send(slot, &GiftOrder { request, total, shares, recipients });
+            }
+            (State::LoggingIn | State::Online, ClientFrame::GiftOpen { gift }) => {
+                connection.deadline_tick = deadline_tick;
+                self.gift_open(slot, gift);
+            }
+            (State::LoggingIn | State::Online, ClientFrame::GiftList { request, after }) => {
+                connection.deadline_tick = deadline_tick;
+                self.gift_list(slot, request, after);
             }
             (_, frame) => {
                 self.ends.cells.bad_frames.add(1);
@@ -201,11 +229,12 @@ impl<N: Network> Reactor<N> {
                     self.answer(caller.slot, frame);
                 }
             }
+            of_gifts => self.take_gift_verdict(of_gifts),
         }
     }
 
     /// Whether this very connection is still there to be answered.
-    fn is_reachable(&mut self, caller: Token) -> bool {
+    pub(super) fn is_reachable(&mut self, caller: Token) -> bool {
         self.find(caller).is_some_and(|connection| connection.listens())
     }
 

@@ -12,6 +12,7 @@ mod disk;
 mod faults;
 mod frames;
 mod frozen;
+mod gifts;
 mod lifecycle;
 mod peers;
 mod preflight;

@@ -25,6 +25,11 @@ impl Recipients {
         Some(recipients)
     }
 
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.count as usize
+    }
+
     /// The users.
     pub fn as_slice(&self) -> &[UserId] {
         &self.users[..usize::from(self.count)]
@@ -52,7 +57,7 @@ impl From<Recipients> for Vec<UserId> {
 }
 
 macro_rules! codes {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
@@ -64,6 +69,13 @@ macro_rules! codes {
         impl $name {
             /// All of them, in the order of their codes.
             pub const ALL: [Self; [$($code),*].len()] = [$(Self::$variant),*];
+
+            /// As it is called in reports and metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
 
             /// The one with this code.
             pub const fn from_code(code: u16) -> Option<Self> {
@@ -80,29 +92,29 @@ codes!(
     /// Why a gift was not sent. Nothing was taken from the sender.
     GiftRefusal {
         /// No share at all.
-        NoShares = 1,
+        NoShares = 1 "no_shares",
         /// Less than 1 cent for each share.
-        TooFewCents = 2,
+        TooFewCents = 2 "too_few_cents",
         /// More shares than recipients: as each has one share at most, the rest could never be opened.
-        TooManyShares = 3,
+        TooManyShares = 3 "too_many_shares",
         /// The sender is among the recipients.
-        SenderNamed = 4,
+        SenderNamed = 4 "sender_named",
         /// A recipient is named twice.
-        RecipientTwice = 5,
+        RecipientTwice = 5 "recipient_twice",
         /// More money than one gift may hold.
-        TotalTooLarge = 6,
+        TotalTooLarge = 6 "total_too_large",
         /// More money than the sender has.
-        Balance = 7,
+        Balance = 7 "balance",
         /// A lower number than that of a gift sent before, and none of the latest ones: whether it was sent is not known any more.
-        StaleRequest = 8,
+        StaleRequest = 8 "stale_request",
         /// Sending gifts is switched off for now.
-        Paused = 9,
+        Paused = 9 "paused",
         /// As many gifts wait to be opened as the server holds.
-        Full = 10,
+        Full = 10 "full",
         /// The server cannot write to its disk for now.
-        Halted = 11,
+        Halted = 11 "halted",
         /// The server has too much to do; nothing was decided.
-        Overloaded = 12,
+        Overloaded = 12 "overloaded",
     }
 );
 
@@ -110,14 +122,14 @@ codes!(
     /// Why an open brought no share.
     GiftClosed {
         /// Every share was taken by others, or all is so long over that the server has forgotten the gift.
-        Gone = 1,
+        Gone = 1 "gone",
         /// The user is not among the recipients, or there is no such gift: which of the two is not told.
-        NotYours = 2,
+        NotYours = 2 "not_yours",
         /// The gift's time was over; what nobody opened went back.
-        Expired = 3,
+        Expired = 3 "expired",
         /// The server cannot write to its disk for now; nothing was decided.
-        Halted = 4,
+        Halted = 4 "halted",
         /// The server has too much to do; nothing was decided.
-        Overloaded = 5,
+        Overloaded = 5 "overloaded",
     }
 );

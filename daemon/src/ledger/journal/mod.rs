@@ -11,6 +11,7 @@
 //! numbers are little-endian.
 
 mod block;
+mod gift;
 mod record;
 mod segment;
 mod snapshot;
@@ -18,6 +19,7 @@ mod spare;
 mod writer;
 
 pub use block::{Block, BlockError, BlockHash, BlockHeader, JournalId, Sequence};
+pub use gift::{GIFT_SENT_BYTES_MAX, GiftOpenedRecord, GiftRefundedRecord, GiftSentRecord};
 pub use record::{Binding, Record, RecordError, RecordReader, WIN_BYTES, WinRecord};
 pub use segment::{SegmentError, SegmentFile, SegmentFolder, SegmentNumber};
 pub use snapshot::{Snapshot, SnapshotDamage, SnapshotError, SnapshotFile, SnapshotWriter};
