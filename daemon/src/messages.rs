@@ -314,6 +314,8 @@ pub enum LedgerCommand {
         /// Of one sponsor.
         per_sponsor: u32,
     },
+    /// Whether to grant no gift; those sent are opened and refunded as ever.
+    PauseGifts(bool),
 }
 
 /// What control tells the feeder. Each is counted in `commands_obeyed` once it is in force.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Cue;
@@ -39,6 +39,15 @@ Examples:
 Examples:
   hongbaod ctl resume")]
     Resume,
+    /// Send no gifts, or send them again; those sent are opened and refunded as ever
+    #[command(after_help = "\
+Examples:
+  hongbaod ctl gifts pause     until resume, or a restart: sends are refused \"paused\"
+  hongbaod ctl gifts resume")]
+    Gifts {
+        /// What to do
+        order: GiftsOrder,
+    },
     /// Stop in good order: accept nobody, answer what is asked, send everyone away, flush, end
     #[command(after_help = "\
 Examples:
@@ -156,7 +165,7 @@ Examples:
 
 impl Command {
     /// Every name, for the counters.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "status",
         "rate",
         "pause",
@@ -171,6 +180,7 @@ impl Command {
         "round",
         "playbooks",
         "playbook",
+        "gifts",
     ];
 
     /// Its place among the names.
@@ -190,6 +200,7 @@ impl Command {
             Self::Round { .. } => 11,
             Self::Playbooks => 12,
             Self::Playbook { .. } => 13,
+            Self::Gifts { .. } => 14,
         }
     }
 
@@ -211,6 +222,7 @@ impl fmt::Display for Command {
         match self {
             Self::Rate { rate } => write!(f, " {rate}"),
             Self::Kick { whom } => write!(f, " {whom}"),
+            Self::Gifts { order } => f.write_str(order.words()),
             Self::Bar { user, time: None } | Self::Unbar { user } => write!(f, " {user}"),
             Self::Bar { user, time: Some(time) } => write!(f, " {user} --for {time}"),
             Self::Interval { interval } => write!(f, " {interval}"),
@@ -223,6 +235,26 @@ impl fmt::Display for Command {
             Self::Status | Self::Pause | Self::Resume | Self::Drain | Self::Reload | Self::Rounds | Self::Playbooks => {
                 Ok(())
             }
+        }
+    }
+}
+
+/// Whether gifts are sent.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GiftsOrder {
+    /// Send none
+    Pause,
+    /// Send them again
+    Resume,
+}
+
+impl GiftsOrder {
+    /// As it is typed behind the command.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Pause => " pause",
+            Self::Resume => " resume",
         }
     }
 }
@@ -387,6 +419,7 @@ mod tests {
             Command::Round { name: "one".to_owned(), order: RoundMove::StartAt { when: Cue::In(Period::seconds(5)) } },
             Command::Playbooks,
             Command::Playbook { name: "calm".to_owned(), dry_run: false, undo: true },
+            Command::Gifts { order: GiftsOrder::Pause },
         ]
     }
 

@@ -22,7 +22,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use ask::{Admin, AskError};
-pub use command::{Command, IntervalOrder, RateOrder, RoundMove, Target};
+pub use command::{Command, GiftsOrder, IntervalOrder, RateOrder, RoundMove, Target};
 pub use cue::Cue;
 pub use playbook::{Playbook, playbook_problems};
 pub use status::{

@@ -112,6 +112,9 @@ impl Commands {
             let (per_user, per_sponsor) = after.caps;
             self.ledger.0.post(LedgerCommand::Caps { per_user, per_sponsor });
         }
+        if after.gifts_paused != before.gifts_paused {
+            self.ledger.0.post(LedgerCommand::PauseGifts(after.gifts_paused));
+        }
         for set in &mut self.sets {
             if after.rules != before.rules {
                 set.line.post(SetCommand::Rules(after.rules));
@@ -213,6 +216,7 @@ mod tests {
         running: None,
         follows_rounds: true,
         told: None,
+        gifts_paused: false,
     };
     const NOW: Moment = Moment(1_000_000);
 

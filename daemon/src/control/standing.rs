@@ -9,7 +9,7 @@ use std::time::Duration;
 use hongbao_protocol::UserId;
 
 use super::schedule::{Running, Schedule};
-use crate::admin::{Command, IntervalOrder, Playbook, RateOrder, RoundState, RoundStatus, Target};
+use crate::admin::{Command, GiftsOrder, IntervalOrder, Playbook, RateOrder, RoundState, RoundStatus, Target};
 use crate::exit::{Exit, Failure};
 use crate::limits::{AWAY_MS, BARRED_USERS_MAX, ISSUE_RATE_UNLIMITED};
 use crate::messages::{RoundTimes, Rules, SetCommand, Whom};
@@ -51,6 +51,8 @@ pub(super) struct InForce {
     pub(super) held: bool,
     /// What the SETs hold clients to.
     pub(super) rules: Rules,
+    /// The ledger grants no gift.
+    pub(super) gifts_paused: bool,
     /// Caps of the ledger: in all, and of one sponsor.
     pub(super) caps: (u32, u32),
     /// The round that the feeder follows, unless an operator set the rate.
@@ -117,6 +119,7 @@ pub(super) struct Standing {
     schedule: Schedule,
     /// Playbooks in force, the latest last.
     played: Vec<Played>,
+    gifts_paused: bool,
     /// Until when, where they are not barred for good.
     barred: BTreeMap<u64, Option<Duration>>,
     sets: u32,
@@ -131,6 +134,7 @@ impl Standing {
             rate: None,
             interval_ms: None,
             paused: false,
+            gifts_paused: false,
             played: Vec::new(),
             barred: BTreeMap::new(),
             sets,
@@ -190,6 +194,7 @@ impl Standing {
             running,
             follows_rounds,
             told: self.schedule.times(now),
+            gifts_paused: self.gifts_paused,
         }
     }
 
@@ -221,6 +226,18 @@ impl Standing {
             Command::Resume => {
                 self.paused = false;
                 only(format!("resumed at {}", self.rate_in_words(now.wall)))
+            }
+            Command::Gifts { order } => {
+                let pause = *order == GiftsOrder::Pause;
+                let told = match (std::mem::replace(&mut self.gifts_paused, pause), pause) {
+                    (false, true) => {
+                        "gifts are paused until `ctl gifts resume` or a restart; those sent are opened and refunded"
+                    }
+                    (true, true) => "gifts were paused already",
+                    (true, false) => "gifts are sent again",
+                    (false, false) => "gifts were not paused",
+                };
+                Ok((told.to_owned(), None))
             }
             Command::Kick { whom } => self.kick(*whom),
             Command::Bar { user, time } => self.bar(*user, *time, now.elapsed),
@@ -528,6 +545,16 @@ mod tests {
         );
         order(&mut standing, "rate planned").expect("done");
         assert_eq!(standing.in_force(NOON).rate, 300);
+    }
+
+    #[test]
+    fn gifts_are_paused_apart_from_envelopes() {
+        let mut standing = standing();
+        order(&mut standing, "gifts pause").expect("done");
+        assert!(standing.in_force().gifts_paused && !standing.in_force().paused);
+        order(&mut standing, "pause").expect("done");
+        order(&mut standing, "gifts resume").expect("done");
+        assert!(!standing.in_force().gifts_paused && standing.in_force().paused);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use hongbao_uring::Listener;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -102,7 +101,7 @@ fn open_ledger(config: &Config, folders: &Folders) -> Result<Ledger, Failure> {
         house_pays: config.gift_funding == GiftFunding::House,
         life_us: u64::try_from(config.gift_life.0.as_micros()).unwrap_or(u64::MAX),
         pending_max: config.gifts_pending.0.into(),
-        paused: Arc::default(),
+        paused: false,
     };
     Ok(Ledger::open(options)?)
 }

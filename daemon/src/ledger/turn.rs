@@ -268,8 +268,10 @@ impl<D: Disk, S: SegmentSource<File = D::File>> LedgerLoop<D, S> {
 
     /// Does what control says.
     pub fn obey(&mut self, command: LedgerCommand) {
-        let LedgerCommand::Caps { per_user, per_sponsor } = command;
-        self.accounts.set_caps(Caps { per_user, per_sponsor });
+        match command {
+            LedgerCommand::Caps { per_user, per_sponsor } => self.accounts.set_caps(Caps { per_user, per_sponsor }),
+            LedgerCommand::PauseGifts(paused) => self.gifts.paused = paused,
+        }
         self.cells.commands_obeyed.add(1);
     }
 

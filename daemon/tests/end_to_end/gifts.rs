@@ -366,3 +366,21 @@ fn a_gift_cut_anywhere_arrives_and_half_gifts_hold_up_nobody() {
     assert!(matches!(last.frame(), ServerFrame::GiftSent { request: 1, .. }), "a late rest is still in time");
     daemon.stop();
 }
+
+/// The switch for a bad hour: nothing new is sent, and what was sent is opened.
+#[test]
+fn paused_gifts_are_refused_while_those_sent_are_opened() {
+    let campaign = Campaign::new();
+    let daemon = Daemon::start(campaign.serve_with(r#"{"gift_funding": "house"}"#));
+    let (mut sender, _) = Client::login(daemon.listen, 1);
+    let (mut friend, _) = Client::login(daemon.listen, 2);
+    let gift = sent(&mut sender, 1, 10, 1, &[2]);
+    assert_eq!(noticed(&mut friend), gift);
+    assert!(campaign.order("gifts pause").contains("paused until"));
+    assert_eq!(refused(&mut sender, &send(2, 10, 1, &[2])), GiftRefusal::Paused);
+    assert_eq!(share(&mut friend, gift), 10);
+    assert!(campaign.order("gifts resume").contains("sent again"));
+    sent(&mut sender, 2, 10, 1, &[2]);
+    assert_eq!(daemon.metric("hongbao_gift_sends_total{outcome=\"paused\"}"), 1);
+    daemon.stop();
+}

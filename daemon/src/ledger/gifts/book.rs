@@ -1,7 +1,6 @@
 //! The decisions on gifts, and the booking of what was decided: by the running ledger, and by the replay of its journal.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use hongbao_protocol::wire::{GiftClosed, GiftRefusal, Recipients};
 use hongbao_protocol::{Cents, GiftId, ServerId, UserId};
@@ -10,7 +9,7 @@ use thiserror::Error;
 use super::due::Due;
 use super::purse::{Purses, plus};
 use super::store::{Gift, NONE, Store};
-use crate::cells::{Cell, GiftTotals};
+use crate::cells::GiftTotals;
 use crate::ledger::journal::{GiftOpenedRecord, GiftRefundedRecord, GiftSentRecord};
 use crate::limits::{
     GIFT_CENTS_MAX, GIFT_LIFE_US, GIFT_LIST_STEPS_MAX, GIFT_REQUESTS_REMEMBERED, GIFTS_FINISHED_KEPT_MAX,
@@ -31,7 +30,7 @@ pub struct GiftRules {
 }
 
 /// What the operator says of gifts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct GiftOptions {
     /// The house pays for gifts, and gets back what nobody opens: for tests and campaigns.
     pub house_pays: bool,
@@ -39,20 +38,20 @@ pub struct GiftOptions {
     pub life_us: u64,
     /// Gifts that may wait to be opened, all together.
     pub pending_max: u64,
-    /// Not 0 while no gift may be sent. Written by whoever controls the daemon, and looked at with each send.
-    pub paused: Arc<Cell>,
+    /// No gift may be sent for now.
+    pub paused: bool,
 }
 
 impl Default for GiftOptions {
     fn default() -> Self {
-        Self { house_pays: false, life_us: GIFT_LIFE_US, pending_max: GIFTS_PENDING_MAX, paused: Arc::default() }
+        Self { house_pays: false, life_us: GIFT_LIFE_US, pending_max: GIFTS_PENDING_MAX, paused: false }
     }
 }
 
 impl GiftOptions {
     /// What holds now.
     pub fn rules(&self) -> GiftRules {
-        GiftRules { house_pays: self.house_pays, paused: self.paused.get() != 0, pending_max: self.pending_max }
+        GiftRules { house_pays: self.house_pays, paused: self.paused, pending_max: self.pending_max }
     }
 }
 
