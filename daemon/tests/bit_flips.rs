@@ -31,6 +31,7 @@ fn journal(data_dir: &Path) {
                 Record::Binding(Binding {
                     campaign: CampaignId(7),
                     server: ServerId(1),
+                    gift_key: [7; 16],
                     time_us: 1_771_329_600_000_000,
                 })
             } else {

@@ -28,7 +28,12 @@ static GOING_ON: AtomicBool = AtomicBool::new(false);
 
 fn record(number: usize) -> Record {
     if number == 0 {
-        return Record::Binding(Binding { campaign: CampaignId(7), server: ServerId(1), time_us: 1 });
+        return Record::Binding(Binding {
+            campaign: CampaignId(7),
+            server: ServerId(1),
+            gift_key: [1; 16],
+            time_us: 1,
+        });
     }
     let id = EnvelopeId::new(ServerId(1), ShardId(0), number as u32);
     let envelope = Envelope { id, sponsor: SponsorId(number as u32 % 5), amount: Cents(number as u64) };
