@@ -327,7 +327,7 @@ mod tests {
             bytes.truncate(placed.length);
             bytes
         };
-        let binding = Binding { campaign: CampaignId(1), server: ServerId(1), time_us: 1 };
+        let binding = Binding { campaign: CampaignId(1), server: ServerId(1), gift_key: [1; 16], time_us: 1 };
         let win = |index| {
             let id = EnvelopeId::new(ServerId(1), ShardId(0), index);
             let envelope = Envelope { id, sponsor: SponsorId(1), amount: Cents(1) };
