@@ -60,6 +60,7 @@ const fn is_undone(command: &Command) -> bool {
             | Command::Interval { .. }
             | Command::Pause
             | Command::Resume
+            | Command::Gifts { .. }
             | Command::Bar { .. }
             | Command::Unbar { .. }
     )

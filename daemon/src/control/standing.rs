@@ -42,6 +42,7 @@ pub(super) struct Now {
 
 /// What the threads hold to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and all combinations occur")]
 pub(super) struct InForce {
     /// Envelopes a second that the feeder deals while it is not paused.
     pub(super) rate: u64,
@@ -74,6 +75,7 @@ impl InForce {
             running: None,
             follows_rounds: true,
             told: None,
+            gifts_paused: false,
         }
     }
 }
@@ -237,7 +239,7 @@ impl Standing {
                     (true, false) => "gifts are sent again",
                     (false, false) => "gifts were not paused",
                 };
-                Ok((told.to_owned(), None))
+                only(told.to_owned())
             }
             Command::Kick { whom } => self.kick(*whom),
             Command::Bar { user, time } => self.bar(*user, *time, now.elapsed),
@@ -332,6 +334,12 @@ impl Standing {
             }
             Command::Pause if !self.paused => Command::Resume,
             Command::Resume if self.paused => Command::Pause,
+            Command::Gifts { order: GiftsOrder::Pause } if !self.gifts_paused => {
+                Command::Gifts { order: GiftsOrder::Resume }
+            }
+            Command::Gifts { order: GiftsOrder::Resume } if self.gifts_paused => {
+                Command::Gifts { order: GiftsOrder::Pause }
+            }
             Command::Bar { user, .. } if !self.barred.contains_key(user) => Command::Unbar { user: *user },
             Command::Unbar { user } if self.barred.contains_key(user) => Command::Bar { user: *user, time: None },
             _ => return None,
@@ -551,10 +559,10 @@ mod tests {
     fn gifts_are_paused_apart_from_envelopes() {
         let mut standing = standing();
         order(&mut standing, "gifts pause").expect("done");
-        assert!(standing.in_force().gifts_paused && !standing.in_force().paused);
+        assert!(standing.in_force(NOON).gifts_paused && !standing.in_force(NOON).paused);
         order(&mut standing, "pause").expect("done");
         order(&mut standing, "gifts resume").expect("done");
-        assert!(!standing.in_force().gifts_paused && standing.in_force().paused);
+        assert!(!standing.in_force(NOON).gifts_paused && standing.in_force(NOON).paused);
     }
 
     #[test]
