@@ -21,7 +21,7 @@ say "1. Seeds: 10,000 envelopes of 8 sponsors, 50,000.00 in all"
 say "2. The daemon, issuing 200 envelopes a second"
 "$bin/hongbaod" serve --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 \
   --seed-dir "$folder/seeds/server-01" --data-dir "$folder/data" --sets 2 --connections-per-set 4000 \
-  --issue-rate 200/s --min-shake-interval 100ms --log-format text 2>"$folder/daemon.log" &
+  --issue-rate 200/s --min-shake-interval 100ms --gift-funding house --log-format text 2>"$folder/daemon.log" &
 daemon=$!
 for _ in $(seq 100); do
   grep -q '"ready"' "$folder/daemon.log" && break
@@ -32,9 +32,9 @@ cat "$folder/daemon.log" >&2
 address=$(sed -nE 's/.*"listen":"([^"]+)".*/\1/p' "$folder/daemon.log" | tail -1)
 metrics=$(sed -nE 's/.*"metrics_listen":"([^"]+)".*/\1/p' "$folder/daemon.log" | tail -1)
 
-say "3. Load: 4,000 users, 20,000 shakes a second, 10 seconds"
+say "3. Load: 4,000 users, 20,000 shakes and 200 gifts a second, each gift for 3 users, 10 seconds"
 "$bin/hongbao-loadgen" run --target "$address" --connections 4000 --rate 20000/s --duration 10s --warm-up 1s \
-  --claims "$folder/claims.jsonl" --json "$folder/report.json"
+  --gifts 200/s --recipients 3 --gift-claims "$folder/gifts.jsonl" --claims "$folder/claims.jsonl" --json "$folder/report.json"
 
 say "4. The orderly stop, and the balance"
 lines=$(wc -l <"$folder/daemon.log")
@@ -48,3 +48,16 @@ tail -n "+$((lines + 1))" "$folder/daemon.log" >&2
 say "5. Seeds, journal and what the clients were shown, held against each other"
 "$bin/hongbaod" ledger reconcile --data-dir "$folder/data" --seeds "$folder/seeds" --claims "$folder/claims.jsonl" \
   --report "$folder/reconcile.json" --reissue "$folder/reissue.jsonl"
+
+say "6. Gifts: what the ledger wrote down and what the clients were told, held against each other"
+"$bin/hongbaod" ledger export "$folder/data" --format jsonl >"$folder/export.jsonl"
+# Each share as gift, user and cents, each gift as gift, user, request and cents; once, as clients ask for some again on purpose.
+shares() { sed -nE 's/.*"kind":"gift_opened".*"gift":([0-9]+),"user":([0-9]+),"amount_cents":([0-9]+).*/\1 \2 \3/p' "$1" | sort -u; }
+gifts() { sed -nE 's/.*"kind":"gift_sent".*"gift":([0-9]+),"user":([0-9]+),"request":([0-9]+),"amount_cents":([0-9]+).*/\1 \2 \3 \4/p' "$1" | sort -u; }
+for what in gifts shares; do
+  "$what" "$folder/export.jsonl" >"$folder/ledger.$what"
+  "$what" "$folder/gifts.jsonl" >"$folder/clients.$what"
+  cmp "$folder/ledger.$what" "$folder/clients.$what"
+  test -s "$folder/clients.$what"
+  echo "$(wc -l <"$folder/clients.$what") $what: ledger and clients agree on every one, to the cent" >&2
+done

@@ -26,14 +26,14 @@ fn run(program: &Path, arguments: &[&str]) -> String {
 }
 
 /// A script that stops the daemon, where it runs, and starts it: what `--restart-command` is given.
-fn start_script(folder: &Path, program: &Path, address: &str) -> PathBuf {
+fn start_script(folder: &Path, program: &Path, address: &str, more: &str) -> PathBuf {
     let (folder_text, program) = (folder.display(), program.display());
     let script = folder.join("start");
     let text = format!(
         "set -eu\ncd '{folder_text}'\n\
          if [ -s pid ]; then kill \"$(cat pid)\"; while kill -0 \"$(cat pid)\" 2>/dev/null; do sleep 0.05; done; fi\n\
          '{program}' serve --listen {address} --metrics-listen 127.0.0.1:0 --seed-dir seeds/server-01 --data-dir data \
-         --sets 2 --connections-per-set 6000 --issue-rate 200/s --log-format text </dev/null >>log 2>&1 &\n\
+         --sets 2 --connections-per-set 6000 --issue-rate 200/s {more} --log-format text </dev/null >>log 2>&1 &\n\
          echo $! >pid\n"
     );
     fs::write(&script, text).expect("a script");
@@ -118,7 +118,7 @@ fn ten_thousand_users_are_served_through_every_stage_and_a_restart_and_no_cent_i
     // A port that was free a moment ago: the restarted daemon has to have the same one.
     let address =
         std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").to_string();
-    let script = start_script(folder, &program, &address);
+    let script = start_script(folder, &program, &address, "");
     let daemon = Daemon(folder.to_owned());
     start(folder, &script);
 
@@ -153,4 +153,66 @@ fn ten_thousand_users_are_served_through_every_stage_and_a_restart_and_no_cent_i
     let issued = exported.lines().filter(|line| line.contains("\"kind\":\"win\"")).count();
     assert_eq!(report["audit"]["envelopes"], issued, "what the ledger issued is what the clients have");
     assert!(issued > 0);
+}
+
+/// What the clients were told of gifts, or what the ledger has of them, each once.
+fn of_gifts(lines: &str, kind: &str, keys: &[&str]) -> Vec<Vec<Value>> {
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let mut all: Vec<Vec<Value>> = lines
+        .filter(|line| line["kind"] == kind)
+        .map(|line| keys.iter().map(|key| line[*key].clone()).collect())
+        .collect();
+    all.sort_by_key(|line| format!("{line:?}"));
+    all.dedup();
+    all
+}
+
+/// As above: whether this machine is fast enough is not asked, whether every cent of the gifts is where it belongs is.
+#[test]
+fn ten_thousand_users_shake_and_send_gifts_and_the_ledger_has_what_they_were_told_to_the_cent() {
+    let program = daemon();
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let seeds = folder.join("seeds");
+    let seeds = seeds.to_str().expect("a path of text");
+    let envelopes = ["--count", "10000", "--total", "1000000", "--sponsors", "16", "--servers", "1"];
+    run(&program, &[&["seed", "generate", "--output", seeds][..], &envelopes].concat());
+    let script = start_script(folder, &program, "127.0.0.1:0", "--gift-funding house");
+    let daemon = Daemon(folder.to_owned());
+    start(folder, &script);
+    let log = fs::read_to_string(folder.join("log")).expect("the daemon's log");
+    let address = log.split("\"listen\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("where it listens");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_hongbao-loadgen"))
+        .args(["scenario", "gala-10k", "--target", address, "--json", "report.json", "--gift-claims", "gifts.jsonl"])
+        .current_dir(folder)
+        .output()
+        .expect("the load generator");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 3 | 99)), "{:?}: {said}", output.status);
+    daemon.stop();
+
+    let report: Value = serde_json::from_slice(&fs::read(folder.join("report.json")).expect("a report")).expect("JSON");
+    let audit = &report["gift_audit"];
+    for wrong in ["unbalanced", "altered", "strangers", "duplicates", "denied", "unaudited"] {
+        assert_eq!(audit[wrong], 0, "{audit}");
+    }
+    let cents = |key: &str| audit[key].as_u64().expect("cents");
+    assert!(cents("sent") >= 2_000 && cents("opened") > 0, "{audit}: {said}");
+    assert_eq!(cents("sent_cents"), cents("opened_cents") + cents("pending_cents") + cents("over_cents"), "{audit}");
+
+    let data = folder.join("data");
+    let exported = run(&program, &["ledger", "export", data.to_str().expect("a path of text"), "--format", "jsonl"]);
+    let told = fs::read_to_string(folder.join("gifts.jsonl")).expect("the claims of gifts");
+    let opened = ["gift", "user", "amount_cents"];
+    let sent = ["gift", "user", "request", "amount_cents", "shares", "recipients"];
+    for (kind, keys) in [("gift_opened", &opened[..]), ("gift_sent", &sent[..])] {
+        let (theirs, ours) = (of_gifts(&exported, kind, keys), of_gifts(&told, kind, keys));
+        assert!(
+            !ours.is_empty() && theirs == ours,
+            "{kind}: the ledger has {}, the clients {}",
+            theirs.len(),
+            ours.len()
+        );
+    }
 }
