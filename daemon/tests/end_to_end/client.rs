@@ -67,11 +67,6 @@ impl Client {
         panic!("no win in 100,000 shakes");
     }
 
-    /// Wins so often; the cents in all of it.
-    pub(crate) fn wins(&mut self, count: u32) -> u64 {
-        (0..count).map(|_| self.win().amount.0).sum()
-    }
-
     /// The next frame; the connection must be open.
     pub(crate) fn frame(&mut self) -> ServerFrame {
         self.next().expect("the daemon closed the connection")

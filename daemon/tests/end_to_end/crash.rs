@@ -134,7 +134,11 @@ fn a_daemon_killed_with_many_connections_is_started_again_at_once_on_its_port() 
         serve.args(["--connections-per-set", "4000", "--listen", listen]);
         serve
     };
-    let daemon = Daemon::start(serve("127.0.0.1:0"));
+    // Not one of the ports that the kernel gives to clients: while it is free, another test's connection could take it.
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let first = 10_000 + std::process::id() as u16 % 10_000;
+    let port = (first..first + 1000).find(free).expect("a free port below those for clients");
+    let daemon = Daemon::start(serve(&format!("127.0.0.1:{port}")));
     let listen = daemon.listen;
     let clients: Vec<_> = (0..CONNECTIONS).map(|user| Client::login(listen, user).0).collect();
     daemon.signal(Signal::SIGKILL);

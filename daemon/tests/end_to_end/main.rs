@@ -2,7 +2,6 @@
 //!
 //! Every wait has a bound. No test knows a port, a clock or another test.
 
-mod alerts;
 mod backup;
 mod client;
 mod control;
@@ -16,7 +15,6 @@ mod gifts;
 mod lifecycle;
 mod peers;
 mod preflight;
-mod prometheus;
 mod refused;
 mod scrape;
 mod service;

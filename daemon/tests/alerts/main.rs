@@ -1,5 +1,17 @@
 //! Every alert fires: each fault is made to happen to a real daemon under a real Prometheus, all at once, beside a daemon that is well and
 //! about which no alert may say anything. The dashboard's queries are asked of the same Prometheus: no panel is empty.
+//!
+//! Apart from the other end-to-end tests, because alerts tell of a machine that is too busy as well.
+
+#[path = "../end_to_end/client.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use the rest of it")]
+mod client;
+#[path = "../end_to_end/daemon.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use the rest of it")]
+mod daemon;
+#[path = "../end_to_end/frozen.rs"]
+mod frozen;
+mod prometheus;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +36,11 @@ use crate::prometheus::{Prometheus, shipped};
 
 /// Envelopes enough for hours at the rates of this test.
 const PLENTY: u64 = 1_000_000;
+
+/// Wins so often; the cents in all of it.
+fn wins(client: &mut Client, count: u32) -> u64 {
+    (0..count).map(|_| client.win().amount.0).sum()
+}
 
 /// Users who shake without waiting for answers, until this is dropped.
 struct Load {
@@ -176,7 +193,7 @@ fn every_alert_fires_at_its_fault_and_none_without() {
     let capped = Campaign::of(100, 10_000, 10);
     let before = daemon(&capped, &[]);
     let mut winner = Client::login(before.listen, 1).0;
-    winner.wins(3);
+    wins(&mut winner, 3);
     drop(winner);
     before.stop();
     let mut serve = capped.serve();
@@ -187,13 +204,13 @@ fn every_alert_fires_at_its_fault_and_none_without() {
     let flipped = Campaign::of(7919, 1_299_709, 10);
     let flipped_daemon = daemon(&flipped, &[]);
     let mut winner = Client::login(flipped_daemon.listen, 1).0;
-    let won = winner.wins(9);
+    let won = wins(&mut winner, 9);
 
     let ending = Campaign::of(20, 2000, 10);
     fs::write(ending.seed_dir().join("torn.hbs"), b"no seed file").expect("a folder of our own");
     let ending_daemon = daemon(&ending, &[]);
     let mut last = Client::login(ending_daemon.listen, 1).0;
-    last.wins(20);
+    wins(&mut last, 20);
 
     let scarce = Campaign::of(5000, 500_000, 10);
     let crowded_daemon = daemon(&scarce, &["--connections-per-set", "10", "--issue-rate", "50/s"]);
