@@ -66,6 +66,9 @@ const DIRECT_DESCRIPTOR_BYTES: u64 = 8 + 32;
 /// A slot in the process's table, with its bits.
 const PLAIN_DESCRIPTOR_BYTES: u64 = 9;
 
+/// Where a user is connected, for notices of gifts; a test of the directory holds the bound.
+const DIRECTORY_BYTES: u64 = 24;
+
 /// Bytes of a request to the ledger, and of its answer.
 const REQUEST_AND_VERDICT_BYTES: u64 =
     (size_of::<crate::messages::Request>() + size_of::<crate::messages::Verdict>()) as u64;
@@ -99,6 +102,7 @@ pub fn table(wishes: &Wishes) -> Vec<Kind> {
             CONNECTION_BYTES_MAX as u64,
         ),
         connections(Owner::Daemon, "descriptor's state, and its receive's", 9),
+        connections(Owner::Daemon, "user's entry in the ledger's directory, at most", DIRECTORY_BYTES),
         sets("ring: queues and ring of buffers", wishes.ring.locked_bytes),
         sets("receive buffers", wishes.ring.receive_buffer_bytes),
         sets("queues to and from the ledger", requests * REQUEST_AND_VERDICT_BYTES),
@@ -130,6 +134,6 @@ mod tests {
         let kinds = table(&wishes);
         assert_eq!(total(&kinds, Owner::Kernel), wishes.connections * kernel_bytes(true));
         let daemon = total(&kinds, Owner::Daemon);
-        assert!((70_000_000..110_000_000).contains(&daemon), "{daemon} bytes for a million");
+        assert!((90_000_000..135_000_000).contains(&daemon), "{daemon} bytes for a million");
     }
 }
