@@ -142,16 +142,17 @@ struct Sampled {
 
 impl Sampled {
     fn run(server: &Server, load: &Load) -> Self {
-        let mut child = load.start();
+        // Read while it is written: a pipe takes 64 KiB, and a report may be larger.
+        let child = load.start();
+        let report = std::thread::spawn(move || load::report(child));
         let pid = server.running.pid();
         let mut samples = Vec::new();
-        // The pipe takes 64 KiB: the report of a run of seconds is smaller.
-        while child.try_wait().expect("a child").is_none() {
+        while !report.is_finished() {
             let (user_ticks, system_ticks) = process::user_and_system_ticks(pid);
             samples.push(Sample { unix_us: now_us(), cpu_ns: process::cpu_ns(pid), user_ticks, system_ticks });
             std::thread::sleep(Duration::from_millis(100));
         }
-        Self { report: load::report(child), samples }
+        Self { report: report.join().expect("a report"), samples }
     }
 
     /// The first and the last sample inside the measured stage, half a second from its ends.
