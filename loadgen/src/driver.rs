@@ -326,7 +326,7 @@ impl<N: Dial> Driver<N> {
     /// The load of a lap is over; its last answers may still come.
     fn stop_lap(&mut self, number: u32, now_ns: u64) {
         let Some(begun) = self.begun.take_if(|begun| begun.lap == number) else { return };
-        let ring = since(&self.sessions.counters(), &begun.ring);
+        let ring = self.sessions.counters().since(begun.ring);
         let recorder = self.book.recorder();
         let sent_in_all = recorder.sent() - begun.sent;
         if let Some(lap) = recorder.lap(number) {
@@ -438,18 +438,6 @@ impl Ticks {
             Some(passed) => self.first_ns + (passed / self.tick_ns + 1) * self.tick_ns,
             None => self.first_ns,
         }
-    }
-}
-
-fn since(now: &NetworkCounters, before: &NetworkCounters) -> NetworkCounters {
-    NetworkCounters {
-        enters: now.enters - before.enters,
-        completions: now.completions - before.completions,
-        sends: now.sends - before.sends,
-        sends_deferred: now.sends_deferred - before.sends_deferred,
-        buffers_exhausted: now.buffers_exhausted - before.buffers_exhausted,
-        completion_overflows: now.completion_overflows - before.completion_overflows,
-        wakes_sent: now.wakes_sent - before.wakes_sent,
     }
 }
 

@@ -7,10 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::{Subcommand, ValueEnum};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::Cue;
-use crate::units::{Period, Rate};
+use crate::units::{Period, Rate, as_text};
 
 /// An order, or a question.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -354,22 +354,6 @@ impl fmt::Display for Target {
             Self::Place { set, slot } => write!(f, "{set}/{slot}"),
         }
     }
-}
-
-macro_rules! as_text {
-    ($($type:ty),*) => { $(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )* };
 }
 
 as_text!(RateOrder, IntervalOrder, Target, Cue);

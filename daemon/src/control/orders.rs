@@ -198,15 +198,9 @@ mod tests {
     use rtrb::RingBuffer;
 
     use super::*;
+    use crate::control::standing::tests::RULES;
     use crate::messages::Rules;
 
-    const RULES: Rules = Rules {
-        shake_interval_ms: 5000,
-        login_timeout_ms: 5000,
-        idle_timeout_ms: 60_000,
-        wins_per_user: 3,
-        wins_per_user_ever: 3,
-    };
     const BEFORE: InForce = InForce {
         rate: 200,
         paused: false,

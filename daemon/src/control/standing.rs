@@ -459,10 +459,10 @@ pub(super) fn as_rate(number: u64) -> Rate {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const RULES: Rules = Rules {
+    pub(in crate::control) const RULES: Rules = Rules {
         shake_interval_ms: 5000,
         login_timeout_ms: 5000,
         idle_timeout_ms: 60_000,

@@ -128,8 +128,10 @@ fn come_by(members: &mut [Member], start: Instant, every: Duration) -> io::Resul
     let mut due = Instant::now();
     loop {
         let mut serving = false;
+        // One reading serves the look at all of them; who finds work reads its own.
+        let round = Moment::now(start);
         for member in members.iter_mut().filter(|member| member.turn == Turn::Continue) {
-            member.turn = member.reactor.visit(Moment::now(start), || Moment::now(start))?;
+            member.turn = member.reactor.visit(round, || Moment::now(start))?;
             serving |= member.turn == Turn::Continue;
         }
         if !serving {

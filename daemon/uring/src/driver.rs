@@ -114,14 +114,24 @@ impl NetworkCounters {
     /// Those of two rings together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
+        self.each_with(other, std::ops::Add::add)
+    }
+
+    /// What was done since an earlier reading.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        self.each_with(earlier, std::ops::Sub::sub)
+    }
+
+    fn each_with(self, other: Self, of: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            enters: self.enters + other.enters,
-            completions: self.completions + other.completions,
-            sends: self.sends + other.sends,
-            sends_deferred: self.sends_deferred + other.sends_deferred,
-            buffers_exhausted: self.buffers_exhausted + other.buffers_exhausted,
-            completion_overflows: self.completion_overflows + other.completion_overflows,
-            wakes_sent: self.wakes_sent + other.wakes_sent,
+            enters: of(self.enters, other.enters),
+            completions: of(self.completions, other.completions),
+            sends: of(self.sends, other.sends),
+            sends_deferred: of(self.sends_deferred, other.sends_deferred),
+            buffers_exhausted: of(self.buffers_exhausted, other.buffers_exhausted),
+            completion_overflows: of(self.completion_overflows, other.completion_overflows),
+            wakes_sent: of(self.wakes_sent, other.wakes_sent),
         }
     }
 }
